@@ -8,6 +8,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// The most readings of two clocks one after the other, and the time between readings that is short enough.
+const READINGS_MAX: usize = 4;
+const READINGS_APART_MAX: Duration = Duration::from_millis(5);
+
 /// The source of time.
 pub trait Clock: Send + Sync + Debug + 'static {
     /// Wall time; it may jump, and nothing depends on it for safety.
@@ -20,6 +24,12 @@ pub trait Clock: Send + Sync + Debug + 'static {
 
     /// Time since an arbitrary start; it never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Time for which the machine has been suspended, during which `monotonic` stands still, since an arbitrary start.
+    /// Too great by the time between the readings of two clocks.
+    fn asleep(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Processor time of the calling thread.
     fn processor(&self) -> Duration {
@@ -84,6 +94,21 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn asleep(&self) -> Duration {
+        let now = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+        let (mut least, mut awake) = (Duration::MAX, now(ClockId::Monotonic));
+        // The thread may have to wait between the readings, but hardly each time.
+        for _ in 0..READINGS_MAX {
+            let asleep = now(ClockId::Boottime).saturating_sub(awake);
+            let before = std::mem::replace(&mut awake, now(ClockId::Monotonic));
+            least = least.min(asleep);
+            if awake - before < READINGS_APART_MAX {
+                break;
+            }
+        }
+        least
     }
 
     fn processor(&self) -> Duration {

@@ -86,9 +86,16 @@ async fn apply(
             audit.tell_of_accounts_file(changes);
         }
         match applied {
-            Ok(()) => {
+            Ok(refused) if refused.is_empty() => {
                 problems.solved(Subject::AccountsFile);
                 return tracing::info!("the accounts file was applied");
+            }
+            // Tried again only at the next SIGHUP or start: the rest of the file is in effect.
+            Ok(refused) => {
+                refused.iter().for_each(|why| tracing::error!("SHERD_ACCOUNTS_FILE: {why}"));
+                let problem = |why: &String| format!("SHERD_ACCOUNTS_FILE: {why}");
+                problems.set(Subject::AccountsFile, refused.iter().map(problem).collect());
+                return tracing::info!("the accounts file was applied, but for {} of its keys", refused.len());
             }
             Err(error) => {
                 let (is_new, pause) = failures.add(&error);

@@ -4,17 +4,20 @@
 //! | room | what it owns |
 //! |---|---|
 //! | `http` | listeners, and one request from its head to its response: bodies, normalisation, request log, access log |
-//! | `admin`, `health`, `iam`, `s3`, `post` | what requests ask for |
-//! | `auth`, `identity`, `policy` | who signed a request; users, keys and roles; whether policies allow it |
+//! | `admin`, `health` | what operators ask for |
 //! | `audit` | the lines of the audit log |
+//! | `iam`, `s3`, `post` | what clients ask for |
+//! | `auth`, `identity`, `policy` | who signed a request; users, keys and roles; whether policies allow it |
 //! | `call` | the facts about one request that its layers establish |
 //! | `rates`, `sharing` | limits on rates; memory, connections and processor time shared between clients |
 //! | `cache`, `errors`, `text`, `tls` | parsed configuration; errors of S3; percent-encoding and queries; certificates |
+//! | `admin_routes` | the routes of the admin API, which are also actions of policies |
 //!
 //! Imports go downwards in this table, but for `auth`, which is above `call`.
 
 mod accounts;
 pub mod admin;
+mod admin_routes;
 mod audit;
 mod auth;
 mod cache;
@@ -46,7 +49,7 @@ pub use http::{
 pub use iam::{KeySetFiles, KeySets, check_key_set};
 pub use identity::changes::accounts_file::AccountsFile;
 pub use identity::{ROOT_ACCOUNT, rfc3339};
-pub use s3::Credentials;
+pub use s3::{Credentials, allows_acl};
 pub use tls::{Certificate, Certificates, NamedFile, TlsError, TlsFiles};
 
 #[cfg(test)]

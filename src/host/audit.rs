@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,8 +127,8 @@ struct Open {
 
 impl FileSink {
     fn open(path: &Path) -> io::Result<Self> {
-        let open = Open { reopening: 0, file: open(path)?, torn: false };
-        Ok(Self { path: path.to_owned(), open: Arc::new(Mutex::new(open)), reopenings: AtomicU64::new(0) })
+        let open = Arc::new(Mutex::new(Open::at(path, 0)?));
+        Ok(Self { path: path.to_owned(), open, reopenings: AtomicU64::new(0) })
     }
 }
 
@@ -140,6 +140,23 @@ fn open(path: &Path) -> io::Result<File> {
         sync_name(path)?;
     }
     Ok(file)
+}
+
+/// Returns whether the open file ends within a line, as a power cut or a full disk leaves it. If its end cannot be
+/// read, because the store may only append to it, it counts as one that does: an empty line is better than a line lost.
+fn ends_within_a_line(path: &Path, file: &File) -> bool {
+    let Ok(about) = file.metadata() else { return true };
+    if !about.is_file() || about.len() == 0 {
+        return false;
+    }
+    let mut last = [0u8];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut last, about.len() - 1));
+    read.is_err() || last != *b"\n"
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    let id = |file: &File| file.metadata().ok().map(|about| (about.dev(), about.ino()));
+    id(one).is_some() && id(one) == id(other)
 }
 
 /// Syncs the name of a file. A directory that is not known any more, that this process may not read, or whose file
@@ -169,8 +186,8 @@ impl AuditSink for FileSink {
         let (path, current) = (self.path.clone(), Arc::clone(&self.open));
         let number = self.reopenings.fetch_add(1, Ordering::Relaxed) + 1;
         let reopened = spawn_blocking(move || {
-            let file = open(&path).map_err(|error| error.to_string())?;
-            current.lock().unwrap_or_else(PoisonError::into_inner).replace(file, number);
+            let opened = Open::at(&path, number).map_err(|error| error.to_string())?;
+            current.lock().unwrap_or_else(PoisonError::into_inner).replace(opened);
             Ok(())
         });
         reopened.await.unwrap_or_else(|error| Err(error.to_string()))
@@ -178,11 +195,20 @@ impl AuditSink for FileSink {
 }
 
 impl Open {
-    /// Takes the file that a reopening has opened. A reopening that a file system held up until a later one was done is
-    /// outdated: its file is dropped.
-    fn replace(&mut self, file: File, reopening: u64) {
-        if reopening > self.reopening {
-            *self = Self { reopening, file, torn: false };
+    /// Opens the file for the reopening of this number.
+    fn at(path: &Path, reopening: u64) -> io::Result<Self> {
+        let file = open(path)?;
+        let torn = ends_within_a_line(path, &file);
+        Ok(Self { reopening, file, torn })
+    }
+
+    /// Takes the place of this file by one that was opened later. A reopening that a file system held up until a later
+    /// one was done is outdated: its file is dropped.
+    fn replace(&mut self, opened: Self) {
+        if opened.reopening > self.reopening {
+            // A line may have been torn since the end of the file was looked at.
+            let torn = opened.torn || (self.torn && is_same(&self.file, &opened.file));
+            *self = Self { torn, ..opened };
         }
     }
 
@@ -240,7 +266,7 @@ async fn in_thread(write: impl FnOnce() -> Settled + Send + 'static) -> Settled 
 
 #[cfg(test)]
 mod tests {
-    use super::{FileSink, check, open};
+    use super::{FileSink, Open, check};
     use crate::actors::audit::AuditSink;
     use crate::config::{AuditConfig, AuditLog};
     use bytes::Bytes;
@@ -275,12 +301,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, moved) = (dir.path().join("audit.log"), dir.path().join("audit.log.1"));
         let sink = FileSink::open(&path).expect("it is a file");
-        let late = open(&path).expect("it is a file");
+        let late = Open::at(&path, 1).expect("it is a file");
         fs::rename(&path, &moved).expect("moved");
         for _ in 0..2 {
             assert_eq!(sink.reopen().await, Ok(()));
         }
-        sink.open.lock().expect("no panic while it is held").replace(late, 1);
+        sink.open.lock().expect("no panic while it is held").replace(late);
         assert_eq!(sink.write(&lines(&["a"])).await.written, 1);
         let read = |path: &Path| fs::read_to_string(path).expect("it is there");
         assert_eq!((read(&moved), read(&path)), (String::new(), "a\n".to_owned()));
@@ -303,6 +329,24 @@ mod tests {
         sink.write(&[Bytes::from_static(b"to")]).await;
         sink.write(&lines(&["whole"])).await;
         assert_eq!(fs::read_to_string(&path).expect("it is there"), "to\nwhole\n");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_was_torn_before_the_file_was_opened_stays_apart_from_the_next() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.log");
+        let read = || fs::read_to_string(&path).expect("it is there");
+        for (before, after) in [("to", "to\na\n"), ("whole\n", "whole\na\n"), ("", "a\n")] {
+            fs::write(&path, before).expect("written");
+            let started = FileSink::open(&path).expect("it is a file");
+            assert_eq!(started.write(&lines(&["a"])).await.written, 1);
+            assert_eq!(read(), after, "after a start");
+            let sink = FileSink::open(&path).expect("it is a file");
+            fs::write(&path, before).expect("written");
+            assert_eq!(sink.reopen().await, Ok(()));
+            assert_eq!(sink.write(&lines(&["a"])).await.written, 1);
+            assert_eq!(read(), after, "after a reopening");
+        }
     }
 
     #[test]

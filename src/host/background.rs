@@ -13,7 +13,7 @@ use crate::actors::gateway::Reports;
 use crate::actors::lifecycle::{Lifecycle, LifecycleContext, LifecycleOptions, Sweeping};
 use crate::actors::upkeep::{Background, Stop};
 use crate::ambient::Ambient;
-use crate::api::ROOT_ACCOUNT;
+use crate::api::{ROOT_ACCOUNT, allows_acl};
 use crate::config::{self, Config};
 use crate::net::Poster;
 use actix::{Actor, Addr};
@@ -78,6 +78,7 @@ impl BucketChores {
             targets: targets.clone(),
             ambient: ambient.clone(),
             host_id: host_id.to_owned(),
+            acl_allowed: allows_acl,
         };
         let reports: Arc<dyn ReportStore> = Arc::new(reports);
         let inventories = InventoryContext {

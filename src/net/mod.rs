@@ -22,7 +22,7 @@ pub use acme::{AccountKey, AcmeClient, AcmeError, ChallengeAnswers, Issued};
 pub use fetch::Fetcher;
 pub use frame::{VersionRange, WireVersion};
 pub use greeting::{Greeting, Refusal};
-pub use group::{GroupError, GroupTransport, NoOtherHosts};
+pub use group::{GroupError, GroupTransport, NoOtherHosts, decode_body, encode_body};
 pub use identity::HostIdentity;
 pub use pipe::{NoGroups, Peer, ServedHost, pipe};
 pub use post::{PostError, PostSetupError, Poster, client_config};

@@ -61,6 +61,15 @@ def test_grants_of_a_configuration(s3, bucket):
     configure(s3, bucket, TargetBucket=target, TargetPrefix="", TargetGrants=grants)
     [grant] = found(s3, bucket)["TargetGrants"]
     assert (grant["Grantee"]["ID"], grant["Permission"]) == (ALT.canonical_id, "READ")
+    public = [{"Grantee": {"Type": "Group", "URI": _support.ALL_USERS}, "Permission": "READ"}]
+    configure(s3, bucket, TargetBucket=target, TargetPrefix="", TargetGrants=public)
+    s3.put_public_access_block(Bucket=target, PublicAccessBlockConfiguration={"BlockPublicAcls": True})
+    refused("AccessDenied", 403, configure, s3, bucket, TargetBucket=target, TargetPrefix="", TargetGrants=public)
+    configure(s3, bucket, TargetBucket=target, TargetPrefix="", TargetGrants=grants)
+    s3.put_bucket_ownership_controls(
+        Bucket=target, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]})
+    refused("AccessControlListNotSupported", 400, configure, s3, bucket, TargetBucket=target, TargetPrefix="",
+            TargetGrants=grants)
 
 
 @covers("PutBucketLogging")

@@ -174,10 +174,22 @@ def test_tokens_that_prove_nothing(s3, bucket):
         for text in ["nonsense", "a.b.c", f"{head}.{claims}", f"{head}.{other}.{signature}", f"{unsigned}.{claims}.",
                      f"{head}.{claims}.{signature[:-4]}AAAA", token(make_key()), token(header={"kid": "other"}),
                      token(header={"alg": "HS256"}), token(iss="https://other.example.com"), token(aud="others"),
-                     token(exp=None), token(nbf=now + 3600), token(sub=None)]:
+                     token(aud="others", azp=AUDIENCE), token(azp="others"), token(exp=None),
+                     token(nbf=now + 3600), token(sub=None)]:
             refused(("InvalidIdentityToken", "AccessDenied", "ValidationError"), (400, 403), assume, arn, text)
         refused(("ExpiredTokenException", "ExpiredToken"), 400, assume, arn, token(exp=now - 600, iat=now - 4000))
         assert assume(arn, good)["Audience"] == AUDIENCE
+
+
+@covers("sts.AssumeRoleWithWebIdentity")
+def test_a_provider_without_client_ids_accepts_no_token(s3, bucket):
+    admin = iam()
+    with provider() as federated, role(bucket, federated) as arn:
+        assert assume(arn, token(azp=AUDIENCE))["Audience"] == AUDIENCE
+        admin.remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=federated, ClientID=AUDIENCE)
+        refused("InvalidIdentityToken", 400, assume, arn, token())
+        admin.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=federated, ClientID=AUDIENCE)
+        assert assume(arn, token())["Audience"] == AUDIENCE
 
 
 @covers("sts.AssumeRoleWithWebIdentity")

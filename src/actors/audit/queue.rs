@@ -13,7 +13,8 @@ pub enum LineKind {
     /// A call of another account that was carried out, or that failed for another reason than a denial. May use three
     /// quarters of the queue: tenants can make changes of their own as fast as they like.
     Tenant,
-    /// A denied call. May use half of the queue, since anybody can cause any number of denials.
+    /// A denied call, or one whose caller is not verified. May use half of the queue, since anybody can cause any
+    /// number of them.
     Denial,
 }
 

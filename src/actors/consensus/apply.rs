@@ -321,13 +321,21 @@ impl ConsensusApply {
     fn snapshot_if_due(&mut self, ctx: &mut Context<Self>) {
         let log_bytes = self.shared.index().retained_bytes();
         let last_bytes = self.snapshots.standing().map_or(0, |snapshot| snapshot.bytes);
-        if self.snapshotting || self.stopped || !self.policy.is_due(log_bytes, last_bytes) {
+        if self.snapshotting || self.stopped {
+            return;
+        }
+        let is_wanted = self.shared.wants_snapshot.swap(false, Ordering::Relaxed);
+        if !is_wanted && !self.policy.is_due(log_bytes, last_bytes) {
             return;
         }
         self.snapshotting = true;
-        let make = make_snapshot(self.raft.clone(), Arc::clone(&self.shared), self.snapshots.clone());
+        let shared = Arc::clone(&self.shared);
+        let make = make_snapshot(self.raft.clone(), Arc::clone(&shared), self.snapshots.clone());
         let made = async move {
             if !make.await {
+                if is_wanted {
+                    shared.want_snapshot();
+                }
                 tokio::time::sleep(SNAPSHOT_PAUSE).await;
             }
         };

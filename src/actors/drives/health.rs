@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
-/// The free space of a drive in levels, by `SPACE_WARN_PERCENT` and `SPACE_REFUSE_PERCENT`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// The free space of a drive in levels, by `SPACE_WARN_PERCENT` and `SPACE_REFUSE_PERCENT`. Sent between hosts:
+/// append only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SpaceLevel {
     #[default]
     Ample,
@@ -20,8 +21,9 @@ pub enum SpaceLevel {
     Exhausted,
 }
 
-/// Whether a node was compared with the metadata, so that it holds the shards that the metadata places on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether a node was compared with the metadata, so that it holds the shards that the metadata places on it. Sent
+/// between hosts: append only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contents {
     /// Compared with the metadata since its host started; the shards that it lacks are queued for repair.
     #[default]

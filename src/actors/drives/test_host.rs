@@ -9,11 +9,11 @@ use crate::actors::frontend::Permit;
 use crate::actors::get_task;
 use crate::actors::log::Threads;
 use crate::actors::peers::{ConnectionPool, ReadLatencies, RingReader, Suspects};
-use crate::actors::put_task;
+use crate::actors::put_task::{self, PutObjectRequest};
 use crate::actors::request::test_hosts::Hosts;
 use crate::actors::request::{
-    ActiveReads, ActiveWrites, BodyChecks, BodyStream, ByteRange, InPlace, Metadata, PutObjectRequest, RequestContext,
-    RequestTimes, StoreError, Upload,
+    ActiveReads, ActiveWrites, BodyChecks, BodyStream, ByteRange, InPlace, Metadata, RequestContext, RequestTimes,
+    StoreError, Upload,
 };
 use crate::actors::upkeep::{ClusterContext, UnderWayService};
 use crate::ambient::{Ambient, Clock, Entropy};

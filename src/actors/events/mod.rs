@@ -1,6 +1,7 @@
 //! Bucket notifications, and the reports that the store itself writes into buckets. Notifications: the rules of buckets
-//! (`rules`, `names`, `target`), the messages (`record`), and the delivery from the queues in the metadata to webhooks
-//! (`queue`, `window`, `deliverer`, `webhook`). Reports: access logs (`access_log`) and inventories (`inventory`).
+//! (`rules`, `names`, `target`), the choice of webhooks for a change that takes a while (`pending`), the messages
+//! (`record`), and the delivery from the queues in the metadata to webhooks (`queue`, `window`, `deliverer`,
+//! `webhook`). Reports: access logs (`access_log`) and inventories (`inventory`).
 //!
 //! ```text
 //!  a change with a draft ──► a row in the queue of each matching webhook (metadata, in commit order)
@@ -12,6 +13,7 @@ pub mod access_log;
 mod deliverer;
 pub mod inventory;
 mod names;
+mod pending;
 mod queue;
 mod record;
 mod rules;
@@ -23,6 +25,7 @@ mod window;
 
 pub use deliverer::{Delivered, Deliverer, Delivery, DeliveryContext, DeliveryOptions, deliveries};
 pub use names::{EventName, EventPattern};
+pub use pending::{PendingEvent, draft_now};
 pub use queue::{EventQueue, EventSink, Message, MetadataQueue, QueuePage, SinkFault, Target, Targets};
 pub use record::{EventContext, EventSource, draft, test_message};
 pub use rules::{FILTER_BYTES_MAX, KeyFilter, Match, NotificationRule, NotificationRules, RULES_MAX, RulesFault};

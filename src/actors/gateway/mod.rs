@@ -4,12 +4,11 @@ mod reports;
 mod traced;
 
 pub use super::get_task::{OpenObject, Opened};
-pub use super::put_task::AppendObjectRequest;
+pub use super::put_task::{AppendObjectRequest, PutObjectRequest};
 pub use super::request::{
-    BodyChecks, BodyFault, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoreError, StoredPart,
-    TrailerChecksum, Upload,
+    BodyChecks, BodyFault, BodyStream, ByteRange, Kept, PutPartRequest, StoreError, StoredPart, TrailerChecksum, Upload,
 };
-pub use reports::Reports;
+pub use reports::{AclAllowed, Reports, acl_of_report};
 
 use super::drives::health::HostState;
 use super::frontend::{Admissions, Holder, Permit};

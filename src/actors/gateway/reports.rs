@@ -4,14 +4,11 @@
 
 use super::{BodyChecks, Gateway, PutObjectRequest, StoreError, Upload};
 use crate::actors::events::access_log::{LogGrant, LogGrantee, LogPermission};
-use crate::actors::events::{
-    EventContext, EventName, NotificationRules, Report, ReportError, ReportStore, Targets, draft,
-};
+use crate::actors::events::{EventContext, EventName, PendingEvent, Report, ReportError, ReportStore, Targets};
 use crate::ambient::Ambient;
 use crate::storage::meta::command::WriteConditions;
 use crate::storage::meta::record::{
-    Acl, BucketDocument, BucketRow, ChecksumAlgorithm, DocumentKey, EventDraft, Grant, Grantee, ObjectHeaders,
-    Permission, Traits,
+    Acl, BucketRow, ChecksumAlgorithm, Grant, Grantee, ObjectHeaders, Permission, Traits,
 };
 use crate::storage::meta::view::MetaView;
 use async_trait::async_trait;
@@ -24,6 +21,9 @@ const ALL_USERS: &str = "/global/AllUsers";
 const AUTHENTICATED_USERS: &str = "/global/AuthenticatedUsers";
 const LOG_DELIVERY: &str = "/s3/LogDelivery";
 
+/// Returns whether the current settings of a bucket allow this ACL of an object that the bucket's owner owns.
+pub type AclAllowed = fn(&MetaView, &BucketRow, &Acl) -> Result<bool, StoreError>;
+
 #[derive(Clone, Debug)]
 pub struct Reports {
     pub gateway: Gateway,
@@ -31,6 +31,7 @@ pub struct Reports {
     pub ambient: Ambient,
     /// The id of this host, for events.
     pub host_id: String,
+    pub acl_allowed: AclAllowed,
 }
 
 #[async_trait]
@@ -57,33 +58,36 @@ impl Reports {
             key: report.key.clone(),
             headers: ObjectHeaders { content_type: Some(report.content_type.to_owned()), ..ObjectHeaders::default() },
             conditions: WriteConditions::default(),
-            traits: Traits { acl: acl(&owner, &report.grants), owner, ..Traits::default() },
+            traits: Traits { acl: self.acl(&view, &bucket, &report.grants)?, owner, ..Traits::default() },
             data_key: None,
-            event: self.event(&view, &bucket, &report.key)?,
+            event: self.event(&bucket),
             upload: Upload { body: Box::pin(stream::iter([Ok(report.body.clone())])), checks, trailer: None },
         };
         self.gateway.put_object(put).await?;
         Ok(())
     }
 
-    /// Returns the draft of the event for the new object, if a rule of the bucket names a known target for it.
-    fn event(&self, view: &MetaView, bucket: &BucketRow, key: &str) -> Result<Option<EventDraft>, StoreError> {
+    /// Returns the ACL of the new object. `None` if there are no grants, or the bucket's settings forbid them by now.
+    fn acl(&self, view: &MetaView, bucket: &BucketRow, grants: &[LogGrant]) -> Result<Option<Acl>, StoreError> {
+        let Some(acl) = acl_of_report(&bucket.bucket.owner, grants) else { return Ok(None) };
+        Ok((self.acl_allowed)(view, bucket, &acl)?.then_some(acl))
+    }
+
+    /// Returns the event of the new object. `None` if there are no webhooks.
+    fn event(&self, bucket: &BucketRow) -> Option<PendingEvent> {
         if self.targets.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let document = DocumentKey::Bucket(bucket.bucket.id, BucketDocument::Notification, String::new());
-        let rules = NotificationRules::of(view.document(&document)?.as_ref());
-        let matches = self.targets.known(rules.matching(EventName::ObjectCreatedPut, key));
         let request_id = format!("{:016X}", self.ambient.random_u128() as u64);
         let (name, owner) = (bucket.bucket.name.clone(), bucket.bucket.owner.clone());
         let context = EventContext::of_service(name, owner, request_id, self.host_id.clone());
-        Ok(draft(EventName::ObjectCreatedPut, matches, context))
+        Some(PendingEvent { name: EventName::ObjectCreatedPut, context, targets: self.targets.clone() })
     }
 }
 
 /// Returns an ACL with these grants and the owner's full control. `None` if no grant is usable: then the owner alone
 /// has access, by default.
-fn acl(owner: &str, grants: &[LogGrant]) -> Option<Acl> {
+pub fn acl_of_report(owner: &str, grants: &[LogGrant]) -> Option<Acl> {
     let others: Vec<Grant> = grants.iter().filter_map(grant).collect();
     let own = Grant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl };
     (!others.is_empty()).then(|| Acl { grants: std::iter::once(own).chain(others).collect() })
@@ -108,14 +112,14 @@ fn grant(given: &LogGrant) -> Option<Grant> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reports, acl};
+    use super::{AclAllowed, Reports, acl_of_report};
     use crate::actors::events::access_log::{LogGrant, LogGrantee, LogPermission};
     use crate::actors::events::{Report, ReportStore, Targets};
     use crate::actors::frontend::{AdmissionLimits, Admissions};
     use crate::actors::gateway::Gateway;
     use crate::actors::request::test_world::World;
     use crate::ambient::Ambient;
-    use crate::storage::meta::record::{Grant, Grantee, Permission};
+    use crate::storage::meta::record::{Acl, Grant, Grantee, Permission};
     use bytes::Bytes;
     use std::sync::Arc;
     use std::time::Duration;
@@ -124,12 +128,45 @@ mod tests {
         LogGrant { grantee, permission: LogPermission::Read }
     }
 
+    fn reports(world: &World, acl_allowed: AclAllowed) -> Reports {
+        let limits = AdmissionLimits { bytes: 64 << 20, requests: 10, waiting: 10 };
+        let gateway = Gateway::new(Admissions::start(limits, Duration::from_secs(60)), Arc::clone(&world.context));
+        let (targets, ambient) = (Targets::default(), Ambient::system());
+        Reports { gateway, targets, ambient, host_id: "h".to_owned(), acl_allowed }
+    }
+
+    fn report(bucket: &str, owner: &str) -> Report {
+        Report {
+            bucket: bucket.to_owned(),
+            owner: owner.to_owned(),
+            key: "logs/1".to_owned(),
+            content_type: "text/plain",
+            body: Bytes::from_static(b"one\ntwo\n"),
+            grants: Vec::new(),
+        }
+    }
+
+    #[actix::test]
+    async fn a_report_has_no_grants_that_its_buckets_settings_forbid() {
+        let world = World::new(2, 1);
+        let grants = vec![read_grant(LogGrantee::Canonical { id: "another".to_owned(), display_name: None })];
+        let given = acl_of_report("root", &grants);
+        assert!(given.is_some());
+        let allowed: [(AclAllowed, Option<Acl>); 2] = [(|_, _, _| Ok(true), given), (|_, _, _| Ok(false), None)];
+        for (acl_allowed, expected) in allowed {
+            let report = Report { grants: grants.clone(), ..report("bucket", "root") };
+            reports(&world, acl_allowed).put(&report).await.expect("put");
+            let object = world.meta.view().object(world.bucket, "logs/1").expect("looked up").expect("it is there");
+            assert_eq!(object.traits.acl, expected);
+        }
+    }
+
     #[test]
     fn log_grants_are_added_to_the_owners_full_control() {
-        assert_eq!(acl("owner", &[]), None);
-        assert_eq!(acl("owner", &[read_grant(LogGrantee::Email("a@b".to_owned()))]), None);
+        assert_eq!(acl_of_report("owner", &[]), None);
+        assert_eq!(acl_of_report("owner", &[read_grant(LogGrantee::Email("a@b".to_owned()))]), None);
         let group = LogGrantee::Group("http://acs.amazonaws.com/groups/global/AllUsers".to_owned());
-        let found = acl("owner", &[read_grant(group)]).expect("grants");
+        let found = acl_of_report("owner", &[read_grant(group)]).expect("grants");
         let own = Grant { grantee: Grantee::Account("owner".to_owned()), permission: Permission::FullControl };
         assert_eq!(found.grants, [own, Grant { grantee: Grantee::AllUsers, permission: Permission::Read }]);
     }
@@ -137,18 +174,7 @@ mod tests {
     #[actix::test]
     async fn a_report_is_stored_as_an_object_of_the_buckets_owner() {
         let world = World::new(2, 1);
-        let limits = AdmissionLimits { bytes: 64 << 20, requests: 10, waiting: 10 };
-        let gateway = Gateway::new(Admissions::start(limits, Duration::from_secs(60)), Arc::clone(&world.context));
-        let (targets, ambient) = (Targets::default(), Ambient::system());
-        let reports = Reports { gateway, targets, ambient, host_id: "h".to_owned() };
-        let report = |bucket: &str, owner: &str| Report {
-            bucket: bucket.to_owned(),
-            owner: owner.to_owned(),
-            key: "logs/1".to_owned(),
-            content_type: "text/plain",
-            body: Bytes::from_static(b"one\ntwo\n"),
-            grants: Vec::new(),
-        };
+        let reports = reports(&world, |_, _, _| Ok(true));
         reports.put(&report("bucket", "root")).await.expect("put");
         let view = world.meta.view();
         let object = view.object(world.bucket, "logs/1").expect("looked up").expect("it stands");

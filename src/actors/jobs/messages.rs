@@ -5,10 +5,7 @@
 use crate::actors::healer::{HealStatus, ScrubStatus};
 use crate::actors::mover::MoveStatus;
 use crate::actors::traffic::Top;
-use crate::net::PeerError;
 use crate::types::NodeId;
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The group number of calls about jobs. No consensus group has it.
@@ -60,18 +57,4 @@ pub struct ScrubJob {
     /// True if a pass was ordered and has not begun yet.
     pub wanted: bool,
     pub status: ScrubStatus,
-}
-
-pub fn encode<T: Serialize>(message: &T) -> Bytes {
-    postcard::to_stdvec(message).expect("a message is plain data").into()
-}
-
-/// Decodes a message. Refuses bytes that follow it.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PeerError> {
-    let refused = |why: String| PeerError::Refused { why };
-    match postcard::take_from_bytes(bytes) {
-        Ok((message, [])) => Ok(message),
-        Ok(_) => Err(refused("bytes follow the message".to_owned())),
-        Err(error) => Err(refused(format!("the message does not decode: {error}"))),
-    }
 }

@@ -1,8 +1,8 @@
 //! `JobService`: answers calls of other hosts about the jobs of this host, once the jobs have started.
 
-use super::messages::{Ask, JOBS_GROUP, KIND, decode, encode};
+use super::messages::{Ask, JOBS_GROUP, KIND};
 use super::own::OwnJobs;
-use crate::net::{GroupCall, GroupService, PeerError};
+use crate::net::{GroupCall, GroupService, PeerError, decode_body, encode_body};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
@@ -37,8 +37,8 @@ impl GroupService for JobService {
                 call.kind
             )));
         }
-        let ask: Ask = decode(&call.body)?;
+        let ask: Ask = decode_body(&call.body)?;
         let jobs = self.jobs.0.get().ok_or_else(|| refused("this host is starting".to_owned()))?;
-        Ok(encode(&jobs.answer(ask)))
+        Ok(encode_body(&jobs.answer(ask)))
     }
 }

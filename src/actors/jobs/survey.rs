@@ -1,9 +1,9 @@
 //! `AllJobs`: asks several hosts the same question about their jobs at once.
 
-use super::messages::{Ask, JOBS_GROUP, JobAnswer, KIND, decode, encode};
+use super::messages::{Ask, JOBS_GROUP, JobAnswer, KIND};
 use super::own::OwnJobs;
 use crate::limits::JOBS_PATIENCE;
-use crate::net::{GroupCall, GroupTransport};
+use crate::net::{GroupCall, GroupTransport, decode_body, encode_body};
 use crate::types::HostId;
 use futures::future::join_all;
 use std::sync::Arc;
@@ -37,10 +37,10 @@ impl AllJobs {
         if host == self.host {
             return Ok(self.own.answer(ask));
         }
-        let call = GroupCall { group: JOBS_GROUP, kind: KIND, body: encode(&ask) };
+        let call = GroupCall { group: JOBS_GROUP, kind: KIND, body: encode_body(&ask) };
         let answer = timeout(JOBS_PATIENCE, self.others.call(host, call)).await;
         let late = || format!("it did not answer within {} s", JOBS_PATIENCE.as_secs());
         let answer = answer.map_err(|_| late())?.map_err(|error| error.to_string())?;
-        decode(&answer).map_err(|error| error.to_string())
+        decode_body(&answer).map_err(|error| error.to_string())
     }
 }

@@ -1,6 +1,6 @@
 //! Tests of questions and orders about jobs, over a simulated transport.
 
-use super::messages::{JOBS_GROUP, KIND, decode, encode};
+use super::messages::{JOBS_GROUP, KIND};
 use super::{AllJobs, Ask, JobAnswer, JobService, LateJobs, OwnJobs};
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{DriveList, drive_of_test};
@@ -12,7 +12,7 @@ use crate::actors::request::test_hosts::{HostState, Hosts};
 use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::limits::JOBS_PATIENCE;
-use crate::net::{GroupCall, GroupService, NoGroups, PeerError};
+use crate::net::{GroupCall, GroupService, NoGroups, PeerError, decode_body, encode_body};
 use crate::types::{HostId, NodeId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -109,11 +109,12 @@ async fn a_silent_host_does_not_delay_the_job_answers_of_other_hosts() {
 async fn malformed_job_calls_are_refused_and_other_calls_reach_their_groups() {
     let service = service(Some(jobs(&[0])));
     let call = |group, kind, body: &[u8]| GroupCall { group, kind, body: body.to_vec().into() };
-    for (kind, body) in [(KIND + 1, &encode(&Ask::Status)[..]), (KIND, b""), (KIND, b"\x00\x00"), (KIND, b"\xff")] {
+    for (kind, body) in [(KIND + 1, &encode_body(&Ask::Status)[..]), (KIND, b""), (KIND, b"\x00\x00"), (KIND, b"\xff")]
+    {
         let refused = service.group_call(call(JOBS_GROUP, kind, body)).await;
         assert!(matches!(refused, Err(PeerError::Refused { .. })), "{kind} {body:?}: {refused:?}");
     }
     assert!(service.group_call(call(7, KIND, b"")).await.is_err(), "no group has this number");
-    let status = service.group_call(call(JOBS_GROUP, KIND, &encode(&Ask::Status))).await.expect("an answer");
-    assert_eq!(decode::<JobAnswer>(&status).expect("it decodes"), JobAnswer::Status(Box::default()));
+    let status = service.group_call(call(JOBS_GROUP, KIND, &encode_body(&Ask::Status))).await.expect("an answer");
+    assert_eq!(decode_body::<JobAnswer>(&status).expect("it decodes"), JobAnswer::Status(Box::default()));
 }

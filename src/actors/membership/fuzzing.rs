@@ -2,9 +2,10 @@
 
 use super::messages::{
     FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, RejoinAsk, RemovalAnswer, RemovalAsk,
-    StatusAnswer, StatusAsk, decode, encode,
+    StatusAnswer, StatusAsk,
 };
 use crate::actors::jobs::{Ask, JobAnswer};
+use crate::net::{decode_body, encode_body};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -26,7 +27,7 @@ pub fn messages(data: &[u8]) {
 }
 
 fn same_again<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) {
-    if let Ok(message) = decode::<T>(data) {
-        assert_eq!(decode::<T>(&encode(&message)).ok(), Some(message));
+    if let Ok(message) = decode_body::<T>(data) {
+        assert_eq!(decode_body::<T>(&encode_body(&message)).ok(), Some(message));
     }
 }

@@ -2,13 +2,13 @@
 //! publishes the answers on the `HealthBoard`. The drives of a host that does not answer count as out of service until
 //! it does, so that requests avoid them without trying.
 
-use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
+use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk};
 use crate::actors::consensus::ClusterClock;
 use crate::actors::drives::DriveList;
 use crate::actors::drives::health::{Contents, HealthBoard, HostState, ReplicaState};
 use crate::actors::peers::Peers;
 use crate::limits::{HOST_PROBE_EVERY, PROBE_PATIENCE};
-use crate::net::GroupCall;
+use crate::net::{GroupCall, decode_body, encode_body};
 use crate::storage::disk::Space;
 use crate::storage::identity::Drive;
 use crate::types::{HostId, NodeId, UnixMs};
@@ -45,8 +45,8 @@ impl StatusSource {
                 free_bytes: space.map_or(0, |space| space.free_bytes),
                 total_bytes: space.map_or(0, |space| space.total_bytes),
                 file_system: space.map_or(0, |space| space.file_system),
-                level: state.level.into(),
-                contents: state.contents.into(),
+                level: state.level,
+                contents: state.contents,
                 compared_at: state.compared_at,
                 dir: drive.dir.display().to_string(),
             }
@@ -139,11 +139,11 @@ impl HostWatch {
     }
 
     async fn probe(&self, host: HostId) {
-        let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode(&StatusAsk {}) };
+        let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode_body(&StatusAsk {}) };
         let asked = async {
             let peer = self.peers.peer_for(host).await.map_err(|error| error.why)?;
             let answer = peer.group_call(call).await.map_err(|error| error.to_string())?;
-            decode::<StatusAnswer>(&answer).map_err(|error| error.to_string())
+            decode_body::<StatusAnswer>(&answer).map_err(|error| error.to_string())
         };
         let answer = timeout(PROBE_PATIENCE, asked).await;
         let is_silent = answer.is_err();
@@ -185,8 +185,8 @@ impl HostWatch {
             Ok(status) => {
                 state.out_of_service = status.out_of_service.clone();
                 state.unwritable.clone_from(&status.unwritable);
-                state.level = status.level.into();
-                state.contents = status.contents.into();
+                state.level = status.level;
+                state.contents = status.contents;
                 state.compared_at = status.compared_at;
                 state.dir.clone_from(&status.dir);
                 state.space = (status.total_bytes > 0).then_some(Space {

@@ -4,13 +4,12 @@
 use super::founding::root_key_words;
 use super::messages::{
     JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAnswer, RemovalAsk, StatusAsk,
-    decode, encode,
 };
 use super::rejoin_asks::RejoinAsks;
 use crate::actors::consensus::{MetaError, MetaHandle};
 use crate::actors::peers::Peers;
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX, PROBE_PATIENCE};
-use crate::net::{GroupCall, GroupService, PeerError, QuicClient};
+use crate::net::{GroupCall, GroupService, PeerError, QuicClient, decode_body, encode_body};
 use crate::storage::identity::Founder;
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::HostRecord;
@@ -90,9 +89,9 @@ impl JoinAskOf<'_> {
     fn call(&self) -> GroupCall {
         let ask = JoinAsk { own: self.own.clone(), domain: self.domain.map(str::to_owned) };
         let (kind, body) = match (self.was, self.roles) {
-            (Some(was), roles) => (Kind::Rejoin, encode(&RejoinAsk { ask, roles, was: was.to_vec() })),
-            (None, Roles::ALL) => (Kind::Join, encode(&ask)),
-            (None, roles) => (Kind::JoinWithRoles, encode(&JoinAskWithRoles { ask, roles })),
+            (Some(was), roles) => (Kind::Rejoin, encode_body(&RejoinAsk { ask, roles, was: was.to_vec() })),
+            (None, Roles::ALL) => (Kind::Join, encode_body(&ask)),
+            (None, roles) => (Kind::JoinWithRoles, encode_body(&JoinAskWithRoles { ask, roles })),
         };
         GroupCall { group: MEMBERSHIP_GROUP, kind: kind as u8, body }
     }
@@ -103,7 +102,7 @@ async fn ask_member(client: &QuicClient, call: GroupCall, address: &str) -> Resu
     let remote = remote.map_err(|_| "it does not answer".to_owned())?.map_err(|error| error.to_string())?;
     let answer =
         timeout(WELCOME_PATIENCE, remote.group_call(call)).await.map_err(|_| "it does not answer".to_owned())?;
-    answer.and_then(|answer| decode(&answer)).map_err(|error| error.to_string())
+    answer.and_then(|answer| decode_body(&answer)).map_err(|error| error.to_string())
 }
 
 /// Takes hosts into the cluster, on the member that they ask.
@@ -267,7 +266,7 @@ impl WelcomeDesk {
         if host == self.own {
             return true;
         }
-        let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode(&StatusAsk {}) };
+        let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode_body(&StatusAsk {}) };
         let asked = async { Some(self.peers.peer_for(host).await.ok()?.group_call(call).await) };
         timeout(PROBE_PATIENCE, asked).await.is_ok_and(|answer| answer.is_some_and(|answer| is_answer(&answer)))
     }
@@ -315,14 +314,14 @@ fn former_id(hosts: &[HostRecord], own: &Founder, was: &[HostId]) -> Result<Host
 /// Asks the hosts at these addresses whether this host was removed, and which host has its name. Returns the first
 /// answer which says that it was; `None` if none does.
 pub async fn lookup_removal(client: &QuicClient, host: HostId, name: &str, at: &[String]) -> Option<RemovalAnswer> {
-    let body = encode(&RemovalAsk { host, name: name.to_owned() });
+    let body = encode_body(&RemovalAsk { host, name: name.to_owned() });
     let mut asked: FuturesUnordered<_> = at
         .iter()
         .map(|address| {
             let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Removal as u8, body: body.clone() };
             async move {
                 let remote = client.connect(address, None).await.ok()?;
-                decode::<RemovalAnswer>(&remote.group_call(call).await.ok()?).ok()
+                decode_body::<RemovalAnswer>(&remote.group_call(call).await.ok()?).ok()
             }
         })
         .map(|asked| timeout(PROBE_PATIENCE, asked))

@@ -4,11 +4,8 @@
 
 use crate::actors::consensus::ClockReport;
 use crate::actors::drives::health::{Contents, ReplicaState, SpaceLevel};
-use crate::net::PeerError;
 use crate::storage::identity::Founder;
 use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,79 +133,9 @@ pub struct NodeStatus {
     pub total_bytes: u64,
     /// The file system's number, as in `Space`.
     pub file_system: u64,
-    pub level: Level,
-    pub contents: Compared,
+    pub level: SpaceLevel,
+    pub contents: Contents,
     pub compared_at: u64,
     /// The drive's directory.
     pub dir: String,
-}
-
-/// `Contents`, on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Compared {
-    Yes,
-    No,
-    Empty,
-}
-
-impl From<Contents> for Compared {
-    fn from(contents: Contents) -> Self {
-        match contents {
-            Contents::Compared => Self::Yes,
-            Contents::Uncompared => Self::No,
-            Contents::Empty => Self::Empty,
-        }
-    }
-}
-
-impl From<Compared> for Contents {
-    fn from(compared: Compared) -> Self {
-        match compared {
-            Compared::Yes => Self::Compared,
-            Compared::No => Self::Uncompared,
-            Compared::Empty => Self::Empty,
-        }
-    }
-}
-
-/// `SpaceLevel`, on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Level {
-    Ample,
-    Low,
-    Exhausted,
-}
-
-impl From<SpaceLevel> for Level {
-    fn from(level: SpaceLevel) -> Self {
-        match level {
-            SpaceLevel::Ample => Self::Ample,
-            SpaceLevel::Low => Self::Low,
-            SpaceLevel::Exhausted => Self::Exhausted,
-        }
-    }
-}
-
-impl From<Level> for SpaceLevel {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Ample => Self::Ample,
-            Level::Low => Self::Low,
-            Level::Exhausted => Self::Exhausted,
-        }
-    }
-}
-
-pub fn encode<T: Serialize>(message: &T) -> Bytes {
-    postcard::to_stdvec(message).expect("a message is plain data").into()
-}
-
-/// Decodes a message; fails if bytes follow it.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PeerError> {
-    let refused = |why: String| PeerError::Refused { why };
-    match postcard::take_from_bytes(bytes) {
-        Ok((message, [])) => Ok(message),
-        Ok(_) => Err(refused("bytes follow the message".to_owned())),
-        Err(error) => Err(refused(format!("the message does not decode: {error}"))),
-    }
 }

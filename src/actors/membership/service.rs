@@ -5,11 +5,12 @@ use super::founding::FoundingBoard;
 use super::host_watch::StatusSource;
 use super::joining::WelcomeDesk;
 use super::messages::{
-    FoundingAsk, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAsk, StatusAsk, decode, encode,
+    FoundingAsk, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAsk, StatusAsk,
 };
 use crate::actors::consensus::MetaHandle;
 use crate::net::{
     AppendChunks, ChunksRead, GroupCall, GroupError, GroupService, InventoryPage, NodeService, PeerError, ReadChunks,
+    decode_body, encode_body,
 };
 use crate::types::{HostId, NodeId, Roles, ShardId};
 use bytes::Bytes;
@@ -53,32 +54,32 @@ impl HostGroups {
         };
         match kind {
             Kind::Founding => {
-                let FoundingAsk { .. } = decode(&call.body)?;
-                Ok(encode(&self.founding.answer()))
+                let FoundingAsk { .. } = decode_body(&call.body)?;
+                Ok(encode_body(&self.founding.answer()))
             }
             Kind::Join => {
-                let ask: JoinAsk = decode(&call.body)?;
+                let ask: JoinAsk = decode_body(&call.body)?;
                 self.take_in(ask, Roles::ALL, None).await
             }
             Kind::JoinWithRoles => {
-                let JoinAskWithRoles { ask, roles } = decode(&call.body)?;
+                let JoinAskWithRoles { ask, roles } = decode_body(&call.body)?;
                 self.take_in(ask, roles, None).await
             }
             Kind::Rejoin => {
-                let RejoinAsk { ask, roles, was } = decode(&call.body)?;
+                let RejoinAsk { ask, roles, was } = decode_body(&call.body)?;
                 self.take_in(ask, roles, Some(was)).await
             }
             Kind::Removal => {
-                let RemovalAsk { host, name } = decode(&call.body)?;
+                let RemovalAsk { host, name } = decode_body(&call.body)?;
                 let desk = self.desk.get().ok_or_else(starting)?;
-                Ok(encode(&desk.removal(host, &name).map_err(refused)?))
+                Ok(encode_body(&desk.removal(host, &name).map_err(refused)?))
             }
             Kind::Status => {
-                let StatusAsk {} = decode(&call.body)?;
+                let StatusAsk {} = decode_body(&call.body)?;
                 let status = self.status.get().ok_or_else(starting)?;
                 let replica = self.consensus.get().map(|metadata| metadata.replica(&status.health.current()));
                 let replica = replica.unwrap_or_default();
-                Ok(encode(&status.answer(replica)))
+                Ok(encode_body(&status.answer(replica)))
             }
         }
     }
@@ -86,7 +87,7 @@ impl HostGroups {
     /// Answers a host that asks to join. `was`: the former ids of a host that rejoins.
     async fn take_in(&self, ask: JoinAsk, roles: Roles, was: Option<Vec<HostId>>) -> Result<Bytes, PeerError> {
         let desk = self.desk.get().ok_or_else(starting)?;
-        Ok(encode(&desk.receive(ask, roles, was).await))
+        Ok(encode_body(&desk.receive(ask, roles, was).await))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Tests of the messages about membership: their stored bytes stay valid, and other bytes are refused.
 
 use super::messages::{
-    Compared, FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, Level, NodeStatus, RejoinAsk,
-    RemovalAnswer, RemovalAsk, StatusAnswer, StatusAsk, decode, encode,
+    FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, NodeStatus, RejoinAsk, RemovalAnswer,
+    RemovalAsk, StatusAnswer, StatusAsk,
 };
 use crate::actors::consensus::ClockReport;
-use crate::actors::drives::health::ReplicaState;
+use crate::actors::drives::health::{Contents, ReplicaState, SpaceLevel};
+use crate::net::{decode_body, encode_body};
 use crate::storage::identity::Founder;
 use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
 use proptest::prelude::{any, proptest};
@@ -35,7 +36,7 @@ fn hosts() -> BTreeMap<String, String> {
 fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: &T) {
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/membership").join(format!("{name}.v1.hex"));
-    let bytes = encode(message);
+    let bytes = encode_body(message);
     if std::env::var_os("WRITE_FIXTURES").is_some() {
         std::fs::create_dir_all(path.parent().expect("has a parent")).expect("fixtures can be written");
         let hex = hex_simd::encode_to_string(&bytes, hex_simd::AsciiCase::Lower) + "\n";
@@ -44,11 +45,14 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messa
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let stored = hex_simd::decode_to_vec(text.trim()).expect("a fixture is hex");
     assert_eq!(bytes, stored, "{name}: the encoding is no longer that of version 1");
-    assert_eq!(&decode::<T>(&stored).expect(name), message, "{name}: version 1 is no longer decoded");
+    assert_eq!(&decode_body::<T>(&stored).expect(name), message, "{name}: version 1 is no longer decoded");
     for end in 0..stored.len() {
-        assert!(decode::<T>(&stored[..end]).is_err(), "{name}: a truncated message was decoded");
+        assert!(decode_body::<T>(&stored[..end]).is_err(), "{name}: a truncated message was decoded");
     }
-    assert!(decode::<T>(&[&stored[..], &[0]].concat()).is_err(), "{name}: a message with a byte after it was decoded");
+    assert!(
+        decode_body::<T>(&[&stored[..], &[0]].concat()).is_err(),
+        "{name}: a message with a byte after it was decoded"
+    );
 }
 
 #[test]
@@ -78,8 +82,8 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         free_bytes: 1 << 40,
         total_bytes: 2 << 40,
         file_system: 300,
-        level: Level::Low,
-        contents: Compared::Empty,
+        level: SpaceLevel::Low,
+        contents: Contents::Empty,
         compared_at: 300,
         dir: "/data/1".to_owned(),
     };
@@ -97,7 +101,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     let hears = BTreeSet::from([HostId(300), HostId(7)]);
     let nodes = vec![node];
     golden("status_answer", &StatusAnswer { nodes, clock, replica, stopping: true, version, started, hears });
-    assert!(encode(&StatusAsk {}).is_empty());
+    assert!(encode_body(&StatusAsk {}).is_empty());
 }
 
 #[test]
@@ -110,14 +114,14 @@ fn membership_message_kinds_keep_their_numbers() {
 proptest! {
     #[test]
     fn decoding_any_bytes_as_a_membership_message_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = decode::<FoundingAsk>(&bytes);
-        let _ = decode::<FoundingAnswer>(&bytes);
-        let _ = decode::<JoinAsk>(&bytes);
-        let _ = decode::<JoinAskWithRoles>(&bytes);
-        let _ = decode::<RejoinAsk>(&bytes);
-        let _ = decode::<RemovalAsk>(&bytes);
-        let _ = decode::<RemovalAnswer>(&bytes);
-        let _ = decode::<JoinAnswer>(&bytes);
-        let _ = decode::<StatusAnswer>(&bytes);
+        let _ = decode_body::<FoundingAsk>(&bytes);
+        let _ = decode_body::<FoundingAnswer>(&bytes);
+        let _ = decode_body::<JoinAsk>(&bytes);
+        let _ = decode_body::<JoinAskWithRoles>(&bytes);
+        let _ = decode_body::<RejoinAsk>(&bytes);
+        let _ = decode_body::<RemovalAsk>(&bytes);
+        let _ = decode_body::<RemovalAnswer>(&bytes);
+        let _ = decode_body::<JoinAnswer>(&bytes);
+        let _ = decode_body::<StatusAnswer>(&bytes);
     }
 }

@@ -4,12 +4,13 @@
 
 use super::sealed::Seal;
 use super::{Content, Inline, Received, SEALING_MISMATCH, Staged, propose, receive, unexpected};
+use crate::actors::events::{PendingEvent, draft_now};
 use crate::actors::frontend::Permit;
 use crate::actors::get_task::{self, OpenObject};
 use crate::actors::request::{BodyChecks, ByteRange, RequestContext, StoreError, Upload};
 use crate::storage::meta::checksum_after_append;
 use crate::storage::meta::command::{AppendObject, Change, Reply};
-use crate::storage::meta::record::{BlobRef, Body, ETag, EventDraft, Manifest, ObjectVersion};
+use crate::storage::meta::record::{BlobRef, Body, ETag, Manifest, ObjectVersion};
 use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, ManifestId, ShardNumber};
 use futures::StreamExt;
@@ -22,8 +23,8 @@ pub struct AppendObjectRequest {
     pub key: String,
     /// The existing object as it was looked up, with its data key if it is sealed.
     pub standing: OpenObject,
-    /// The event to send when the append is decided.
-    pub event: Option<EventDraft>,
+    /// The event to send when the append is decided. `None` if there are no webhooks.
+    pub event: Option<PendingEvent>,
     pub upload: Upload,
 }
 
@@ -60,6 +61,7 @@ pub async fn append_object(
         Some(standing) => standing.written_out(context, permit).await?,
         None => (None, Staged::Nothing),
     };
+    let event = draft_now(event, &*context.metadata, bucket, &key).await?;
     let parts = Some(parts_of(&old.manifest).saturating_add(1));
     let standing = (old.manifest.checksum.as_ref(), old.manifest.size_bytes);
     let append = AppendObject {

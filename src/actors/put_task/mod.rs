@@ -21,14 +21,18 @@ pub use extend::{AppendObjectRequest, append_object};
 pub use group::{object_held_bytes_max, part_held_bytes_max};
 pub use sealed::held_bytes_max;
 
+use super::events::{PendingEvent, draft_now};
 use super::frontend::Permit;
-use super::request::{PutObjectRequest, PutPartRequest, RequestContext, StoreError, StoredPart, Upload};
+use super::request::{PutPartRequest, RequestContext, StoreError, StoredPart, Upload};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::metrics::PUT_STAGE_SECONDS;
 use crate::storage::checksum::BodyHasher;
-use crate::storage::meta::command::{Change, PutObject, PutPart, Refusal, Reply};
-use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, ObjectVersion, PartRow};
-use crate::types::{Epoch, ManifestId, ShardNumber, UnixMs};
+use crate::storage::meta::command::{Change, PutObject, PutPart, Refusal, Reply, WriteConditions};
+use crate::storage::meta::record::{
+    BlobRef, Body, Checksum, ETag, Manifest, ObjectHeaders, ObjectVersion, PartRow, Traits,
+};
+use crate::storage::sealing::DataKey;
+use crate::types::{BucketId, Epoch, ManifestId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use intake::{Head, Intake};
 use pipeline::WrittenShards;
@@ -38,6 +42,20 @@ use std::time::Duration;
 
 /// The error of a request that has a sealing record without a data key, or the reverse.
 const SEALING_MISMATCH: &str = "an object needs both a sealing record and a data key, or neither";
+
+/// An object to be created, with its body.
+pub struct PutObjectRequest {
+    pub bucket: BucketId,
+    pub key: String,
+    pub headers: ObjectHeaders,
+    pub conditions: WriteConditions,
+    pub traits: Traits,
+    /// The key that seals the bytes; present if and only if `traits` has a sealing record.
+    pub data_key: Option<DataKey>,
+    /// The event to send once the object is created. `None` if there are no webhooks.
+    pub event: Option<PendingEvent>,
+    pub upload: Upload,
+}
 
 /// A body that was received, checked, and stored on the nodes, but not proposed yet.
 struct Received {
@@ -111,6 +129,7 @@ pub async fn put_object(
         checksum: received.checksum,
         body,
     };
+    let event = draft_now(request.event, &*context.metadata, request.bucket, &request.key).await?;
     let put = PutObject {
         bucket: request.bucket,
         key: request.key,
@@ -119,7 +138,7 @@ pub async fn put_object(
         conditions: request.conditions,
         missing,
         traits: request.traits,
-        event: request.event,
+        event,
     };
     match propose(context, Change::PutObject(Box::new(put)), [received.staged]).await? {
         Reply::ObjectPut { object } => Ok(*object),

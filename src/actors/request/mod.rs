@@ -23,9 +23,7 @@ pub use error::{BodyFault, StoreError};
 #[cfg(any(test, feature = "fuzzing", debug_assertions))]
 pub use offload::InPlace;
 pub use offload::{ComputeThreads, Executor, Job, Md5Update, Work, offload};
-pub use upload::{
-    BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoredPart, TrailerChecksum, Upload,
-};
+pub use upload::{BodyChecks, BodyStream, ByteRange, Kept, PutPartRequest, StoredPart, TrailerChecksum, Upload};
 
 use super::consensus::{MetaError, MetaHandle};
 use super::drives::health::HealthBoard;

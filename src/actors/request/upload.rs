@@ -1,8 +1,7 @@
 //! The inputs of PUTs and GETs: bodies with their declared sizes and digests, destinations, and ranges.
 
 use super::StoreError;
-use crate::storage::meta::command::WriteConditions;
-use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, EventDraft, ObjectHeaders, PartRow, Traits};
+use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, PartRow};
 use crate::storage::sealing::DataKey;
 use crate::types::{BucketId, UploadId};
 use bytes::Bytes;
@@ -50,19 +49,6 @@ pub struct Upload {
     /// The source of the trailer's checksum, which is compared with the computed one. Its algorithm must be that of
     /// `checks`.
     pub trailer: Option<TrailerChecksum>,
-}
-
-pub struct PutObjectRequest {
-    pub bucket: BucketId,
-    pub key: String,
-    pub headers: ObjectHeaders,
-    pub conditions: WriteConditions,
-    pub traits: Traits,
-    /// The key that seals the bytes; present if and only if `traits` has a sealing record.
-    pub data_key: Option<DataKey>,
-    /// The event to send once the object is created.
-    pub event: Option<EventDraft>,
-    pub upload: Upload,
 }
 
 pub struct PutPartRequest {

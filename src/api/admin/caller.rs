@@ -3,8 +3,8 @@
 //! other accounts, including their roots, may do nothing.
 
 use super::record::AdminRecord;
-use super::routes::Route;
 use super::{Admin, Refusal, SERVICES};
+use crate::api::admin_routes::Route;
 use crate::api::iam::{self, IamFault, RequestFacts};
 use crate::api::identity::{Asking, ROOT_ACCOUNT, ResolveError, Resolved, ResolvedPrincipal, resolve, secret_key};
 use crate::sigv4::{Received, SignatureFault, Verifier, claimed};

@@ -3,12 +3,12 @@
 //! nothing, not even which routes exist.
 
 mod caller;
+mod documents;
 mod encryption;
 mod identities;
 mod jobs;
 mod rate_limits;
 mod record;
-mod routes;
 mod shapes;
 mod source;
 mod streamed;
@@ -33,9 +33,7 @@ pub use source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
 pub(super) use streamed::EXPORTS_MAX;
 pub use top::{HeavyJson, RankedJson, TopJson, TopOfKindJson};
 
-#[cfg(test)]
-pub use routes::Route;
-
+use super::admin_routes::{self, Route, Routed, Unrouted};
 use super::audit::AuditLog;
 use super::health::{Health, HealthAnswer};
 use super::iam::{IamFault, IamService, RequestFacts};
@@ -55,9 +53,6 @@ use actix_web::web::{Bytes, Data, Payload, ServiceConfig, to};
 use actix_web::{HttpRequest, HttpResponse, Scope};
 use caller::Caller;
 use record::AdminRecord;
-#[cfg(not(test))]
-use routes::Route;
-use routes::{Routed, Unrouted};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -184,7 +179,7 @@ impl Refusal {
 
 async fn answer(request: HttpRequest, payload: Payload, admin: Data<Admin>) -> HttpResponse {
     let path = request.path().strip_prefix(ROOT).unwrap_or_default();
-    let routed = routes::find(request.method().as_str(), path);
+    let routed = admin_routes::find(request.method().as_str(), path);
     let id = format!("{:016X}", admin.ambient.random_u128() as u64);
     let from = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
     let mut record = AdminRecord::begin(admin.audit.clone(), id, from, routed.ok());

@@ -1,15 +1,11 @@
 //! The routes of the admin API that list, set and remove limits on the rates of accounts and buckets.
 
-use super::source::AdminError;
+use super::documents::{TRIES_MAX, refused, write};
 use super::{Admin, Refusal};
-use crate::actors::meta::{
-    Change, DocumentKey, DocumentWrite, Expect, IdentityKind, MetaView, Refusal as Refused, Reply,
-};
+use crate::actors::meta::{DocumentKey, DocumentWrite, Expect, IdentityKind, MetaView};
 use crate::api::rates::RateLimits;
 use serde::{Deserialize, Serialize};
 
-/// The number of attempts of a change, each of which can conflict with another change of the same limits.
-const TRIES_MAX: usize = 8;
 /// The rows that are read from the metadata at a time.
 const PAGE_ROWS: usize = 1000;
 
@@ -97,7 +93,7 @@ pub(super) async fn set(admin: &Admin, asked: SetRateLimits) -> Result<RateLimit
         let (limits, expect) = current(&view, &key)?;
         let changed = asked.changed(limits);
         changed.check().map_err(refused)?;
-        if changed == limits || write(admin, DocumentWrite { key, expect, value: changed.encode() }).await? {
+        if changed == limits || write(admin, vec![DocumentWrite { key, expect, value: changed.encode() }]).await? {
             tracing::info!(?asked, "an administrator set limits on rates");
             return Ok(shown(asked.account, asked.bucket, changed));
         }
@@ -126,20 +122,6 @@ fn current(view: &MetaView, key: &DocumentKey) -> Result<(RateLimits, Expect), R
     };
     let limits = RateLimits::decode(&row.value).map_err(Refusal::unavailable)?;
     Ok((limits, Expect::Revision(row.revision)))
-}
-
-/// Writes a document; returns false, without a write, if the document was changed since it was read.
-async fn write(admin: &Admin, write: DocumentWrite) -> Result<bool, Refusal> {
-    admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
-    match admin.gateway.meta().propose(Change::WriteDocuments(vec![write])).await.map_err(Refusal::unavailable)? {
-        Reply::Refused(Refused::DocumentChanged) => Ok(false),
-        Reply::Refused(refusal) => Err(refused(refusal.to_string())),
-        _ => Ok(true),
-    }
-}
-
-fn refused(why: String) -> Refusal {
-    Refusal::Source(AdminError::Refused(why))
 }
 
 fn shown(account: Option<String>, bucket: Option<String>, limits: RateLimits) -> RateLimitsJson {

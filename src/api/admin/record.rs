@@ -1,6 +1,6 @@
 //! The record of a call of the admin API while it runs, from which its line in the audit log is written.
 
-use super::routes::Routed;
+use crate::api::admin_routes::{Routed, UNKNOWN};
 use crate::api::audit::{AuditLog, Ended, Listener};
 use crate::api::call::RequestTrace;
 use serde_json::Value;
@@ -29,8 +29,6 @@ const NAMES: [&str; 20] = [
     "to",
     "weight",
 ];
-/// The name in the audit log of a request that matches no route.
-const UNKNOWN: &str = "Unknown";
 
 /// The record of a call from its head to its response. Its `Drop` writes the audit line, however the call ended.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  S3, IAM, STS: RequestRecord, at the end of a request ──┐
-//!  admin API: AdminRecord, likewise ──────────────────────┼─► AuditLog ── table (operations) ──► line ──► AuditSender
+//!  admin API: AdminRecord, likewise ──────────────────────┼─► AuditLog ── rule (operations) ──► line ──► AuditSender
 //!  accounts file: Accounts, when it changed something ────┘                                      (one a destination)
 //! ```
 
@@ -14,13 +14,11 @@ mod operations;
 pub use line::{Line, LineCaller, Listener};
 pub use operations::{ACCOUNTS_FILE, Audited, Service};
 
-#[cfg(test)]
-pub use operations::OPERATIONS;
-
 use crate::actors::audit::{AuditSender, LineKind};
 use crate::ambient::Ambient;
 use crate::api::ROOT_ACCOUNT;
 use crate::api::call::RequestTrace;
+use crate::api::identity::ResolvedPrincipal;
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -52,11 +50,10 @@ pub struct Ended<'a> {
 impl AuditLog {
     /// Returns `None` if there are no destinations.
     pub fn new(senders: Vec<AuditSender>, ambient: Ambient, host: String) -> Option<Self> {
-        let operations = operations::by_operation();
-        (!senders.is_empty()).then_some(Self { senders, operations, ambient, host })
+        (!senders.is_empty()).then(|| Self { senders, operations: operations::by_operation(), ambient, host })
     }
 
-    /// Returns the service of an operation if the call gets a line, by the table.
+    /// Returns the service of an operation if the call gets a line.
     fn service(&self, operation: &str, is_denied: bool) -> Option<Service> {
         let (service, audited) = self.operations.get(operation)?;
         let is_due = match audited {
@@ -67,7 +64,7 @@ impl AuditLog {
         is_due.then_some(*service)
     }
 
-    /// Writes the line of a call, if the table requires one. `more` returns names of what the call was about that are
+    /// Writes the line of a call, if it gets one. `more` returns names of what the call was about that are
     /// not in its trace.
     pub fn tell(&self, call: Ended<'_>, more: impl FnOnce() -> Vec<(&'static str, String)>) {
         let trace = call.trace;
@@ -93,13 +90,7 @@ impl AuditLog {
             outcome,
             status: call.status,
         };
-        let is_of_root = trace.principal().is_some_and(|principal| principal.account == ROOT_ACCOUNT);
-        let kind = match call.is_denied {
-            true => LineKind::Denial,
-            false if is_of_root => LineKind::Root,
-            false => LineKind::Tenant,
-        };
-        self.append(&line, kind);
+        self.append(&line, kind_of(trace.principal(), call.is_denied));
     }
 
     /// Writes a line for changes that the accounts file made.
@@ -124,5 +115,35 @@ impl AuditLog {
     fn append(&self, line: &Line<'_>, kind: LineKind) {
         let line = Bytes::from(line.render());
         self.senders.iter().for_each(|sender| sender.append(line.clone(), kind));
+    }
+}
+
+/// Returns the kind of the line of a call. A call without a verified caller counts as a denial, whatever its outcome:
+/// anybody can cause any number of them.
+fn kind_of(caller: Option<&ResolvedPrincipal>, is_denied: bool) -> LineKind {
+    match caller.filter(|_| !is_denied) {
+        None => LineKind::Denial,
+        Some(caller) if caller.account == ROOT_ACCOUNT => LineKind::Root,
+        Some(_) => LineKind::Tenant,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind_of;
+    use crate::actors::audit::LineKind;
+    use crate::api::identity::{ResolvedPrincipal, RootIdentity};
+
+    #[test]
+    fn a_call_without_a_verified_caller_counts_as_a_denial_in_the_audit_queue() {
+        let [access_key, secret_key, canonical_id] = ["key", "secret", "root-id"].map(str::to_owned);
+        let root = ResolvedPrincipal::store_root(&RootIdentity { access_key, secret_key, canonical_id });
+        let tenant = ResolvedPrincipal { account: "123456789012".to_owned(), ..root.clone() };
+        for is_denied in [true, false] {
+            assert_eq!(kind_of(None, is_denied), LineKind::Denial);
+        }
+        assert_eq!(kind_of(Some(&root), false), LineKind::Root);
+        assert_eq!(kind_of(Some(&tenant), false), LineKind::Tenant);
+        assert_eq!([&root, &tenant].map(|caller| kind_of(Some(caller), true)), [LineKind::Denial; 2]);
     }
 }

@@ -1,5 +1,9 @@
-//! The table of which operations get lines in the audit log. A test compares it with all operations of the API.
+//! Which operations get lines in the audit log, derived from the names of all operations of the API and from the
+//! actions that those of S3 need.
 
+use crate::api::admin_routes::{Route, UNKNOWN};
+use crate::api::policy::{Asks, On, needs};
+use crate::api::{iam, s3};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -23,262 +27,75 @@ pub enum Audited {
     Never,
 }
 
-/// Operations, grouped by service and by which of their calls get a line.
-type Rows = &'static [(Service, Audited, &'static [&'static str])];
-
-pub const OPERATIONS: Rows = &[
-    (Service::S3, Audited::Always, S3_CHANGES),
-    (Service::S3, Audited::Never, S3_READS),
-    (Service::S3, Audited::Never, S3_OBJECTS),
-    (Service::Iam, Audited::Always, IAM_CHANGES),
-    (Service::Iam, Audited::Denied, IAM_READS),
-    (Service::Sts, Audited::Always, STS_CREDENTIALS),
-    (Service::Sts, Audited::Denied, &["GetAccessKeyInfo", "GetCallerIdentity"]),
-    (Service::Admin, Audited::Always, ADMIN_CHANGES),
-    (Service::Admin, Audited::Denied, ADMIN_READS),
-];
-
 /// The operation in lines about the accounts file, which no call has.
 pub const ACCOUNTS_FILE: &str = "ApplyAccountsFile";
 
-const S3_CHANGES: &[&str] = &[
-    "CreateBucket",
-    "DeleteBucket",
-    "DeleteBucketAnalyticsConfiguration",
-    "DeleteBucketCors",
-    "DeleteBucketEncryption",
-    "DeleteBucketIntelligentTieringConfiguration",
-    "DeleteBucketInventoryConfiguration",
-    "DeleteBucketLifecycle",
-    "DeleteBucketMetricsConfiguration",
-    "DeleteBucketOwnershipControls",
-    "DeleteBucketPolicy",
-    "DeleteBucketReplication",
-    "DeleteBucketTagging",
-    "DeleteBucketWebsite",
-    "DeletePublicAccessBlock",
-    "PutBucketAccelerateConfiguration",
-    "PutBucketAcl",
-    "PutBucketAnalyticsConfiguration",
-    "PutBucketCors",
-    "PutBucketEncryption",
-    "PutBucketIntelligentTieringConfiguration",
-    "PutBucketInventoryConfiguration",
-    "PutBucketLifecycleConfiguration",
-    "PutBucketLogging",
-    "PutBucketMetricsConfiguration",
-    "PutBucketNotificationConfiguration",
-    "PutBucketOwnershipControls",
-    "PutBucketPolicy",
-    "PutBucketRequestPayment",
-    "PutBucketTagging",
-    "PutBucketVersioning",
-    "PutBucketWebsite",
-    "PutObjectLockConfiguration",
-    "PutPublicAccessBlock",
-];
+/// Names of operations that only read.
+const READS: [&str; 3] = ["Get", "Head", "List"];
+/// Operations of the admin API that change nothing, whatever their names begin with. `CallIam` is the operation until
+/// the body of the call shows the IAM action.
+const ADMIN_READS: [&str; 3] = ["CallIam", "ExplainAccess", UNKNOWN];
+/// Operations of STS that issue no credentials.
+const STS_READS: [&str; 2] = ["GetAccessKeyInfo", "GetCallerIdentity"];
 
-const S3_READS: &[&str] = &[
-    "GetBucketAccelerateConfiguration",
-    "GetBucketAcl",
-    "GetBucketAnalyticsConfiguration",
-    "GetBucketCors",
-    "GetBucketEncryption",
-    "GetBucketIntelligentTieringConfiguration",
-    "GetBucketInventoryConfiguration",
-    "GetBucketLifecycleConfiguration",
-    "GetBucketLocation",
-    "GetBucketLogging",
-    "GetBucketMetricsConfiguration",
-    "GetBucketNotificationConfiguration",
-    "GetBucketOwnershipControls",
-    "GetBucketPolicy",
-    "GetBucketPolicyStatus",
-    "GetBucketReplication",
-    "GetBucketRequestPayment",
-    "GetBucketTagging",
-    "GetBucketVersioning",
-    "GetBucketWebsite",
-    "GetObjectLockConfiguration",
-    "GetPublicAccessBlock",
-    "HeadBucket",
-    "ListBucketAnalyticsConfigurations",
-    "ListBucketIntelligentTieringConfigurations",
-    "ListBucketInventoryConfigurations",
-    "ListBucketMetricsConfigurations",
-    "ListBuckets",
-    "ListMultipartUploads",
-    "ListObjectVersions",
-    "ListObjects",
-    "ListObjectsV2",
-];
+/// Returns which calls of an operation get a line: its name tells whether it only reads, and the actions that it needs
+/// whether it is on a bucket.
+fn audited(service: Service, name: &str) -> Audited {
+    let reads = READS.iter().any(|verb| name.starts_with(verb));
+    let on_bucket = || needs(name, Asks::default()).is_some_and(|needs| needs.iter().all(|need| need.on == On::Bucket));
+    match service {
+        Service::S3 if !reads && on_bucket() => Audited::Always,
+        Service::S3 => Audited::Never,
+        Service::Sts if STS_READS.contains(&name) => Audited::Denied,
+        Service::Iam if reads => Audited::Denied,
+        Service::Admin if reads || ADMIN_READS.contains(&name) => Audited::Denied,
+        Service::Iam | Service::Sts | Service::Admin => Audited::Always,
+    }
+}
 
-const S3_OBJECTS: &[&str] = &[
-    "AbortMultipartUpload",
-    "CompleteMultipartUpload",
-    "CopyObject",
-    "CreateMultipartUpload",
-    "DeleteObject",
-    "DeleteObjectTagging",
-    "DeleteObjects",
-    "GetObject",
-    "GetObjectAcl",
-    "GetObjectAttributes",
-    "GetObjectLegalHold",
-    "GetObjectRetention",
-    "GetObjectTagging",
-    "HeadObject",
-    "ListParts",
-    "PutObject",
-    "PutObjectAcl",
-    "PutObjectLegalHold",
-    "PutObjectRetention",
-    "PutObjectTagging",
-    "RenameObject",
-    "UploadPart",
-    "UploadPartCopy",
-];
+/// Returns all operations with their services; names are unique.
+fn all() -> impl Iterator<Item = (Service, &'static str)> {
+    let s3 = s3::OPERATIONS.iter().map(|name| (Service::S3, *name));
+    let iam = iam::iam_names().map(|name| (Service::Iam, name));
+    let sts = iam::sts_names().map(|name| (Service::Sts, name));
+    let routes = Route::ALL.iter().map(|route| route.name());
+    s3.chain(iam).chain(sts).chain(routes.chain([UNKNOWN]).map(|name| (Service::Admin, name)))
+}
 
-const IAM_CHANGES: &[&str] = &[
-    "AddClientIDToOpenIDConnectProvider",
-    "AddUserToGroup",
-    "AttachGroupPolicy",
-    "AttachRolePolicy",
-    "AttachUserPolicy",
-    "CreateAccessKey",
-    "CreateAccountAlias",
-    "CreateGroup",
-    "CreateOpenIDConnectProvider",
-    "CreatePolicy",
-    "CreatePolicyVersion",
-    "CreateRole",
-    "CreateServiceKey",
-    "CreateUser",
-    "DeleteAccessKey",
-    "DeleteAccountAlias",
-    "DeleteGroup",
-    "DeleteGroupPolicy",
-    "DeleteLoginProfile",
-    "DeleteOpenIDConnectProvider",
-    "DeletePolicy",
-    "DeletePolicyVersion",
-    "DeleteRole",
-    "DeleteRolePermissionsBoundary",
-    "DeleteRolePolicy",
-    "DeleteUser",
-    "DeleteUserPermissionsBoundary",
-    "DeleteUserPolicy",
-    "DetachGroupPolicy",
-    "DetachRolePolicy",
-    "DetachUserPolicy",
-    "PutGroupPolicy",
-    "PutRolePermissionsBoundary",
-    "PutRolePolicy",
-    "PutUserPermissionsBoundary",
-    "PutUserPolicy",
-    "RemoveClientIDFromOpenIDConnectProvider",
-    "RemoveUserFromGroup",
-    "SetDefaultPolicyVersion",
-    "TagOpenIDConnectProvider",
-    "TagPolicy",
-    "TagRole",
-    "TagUser",
-    "UntagOpenIDConnectProvider",
-    "UntagPolicy",
-    "UntagRole",
-    "UntagUser",
-    "UpdateAccessKey",
-    "UpdateAssumeRolePolicy",
-    "UpdateGroup",
-    "UpdateOpenIDConnectProviderThumbprint",
-    "UpdateRole",
-    "UpdateRoleDescription",
-    "UpdateUser",
-];
-
-const IAM_READS: &[&str] = &[
-    "GetAccessKeyLastUsed",
-    "GetAccountSummary",
-    "GetGroup",
-    "GetGroupPolicy",
-    "GetLoginProfile",
-    "GetOpenIDConnectProvider",
-    "GetPolicy",
-    "GetPolicyVersion",
-    "GetRole",
-    "GetRolePolicy",
-    "GetUser",
-    "GetUserPolicy",
-    "ListAccessKeys",
-    "ListAccountAliases",
-    "ListAttachedGroupPolicies",
-    "ListAttachedRolePolicies",
-    "ListAttachedUserPolicies",
-    "ListEntitiesForPolicy",
-    "ListGroupPolicies",
-    "ListGroups",
-    "ListGroupsForUser",
-    "ListInstanceProfilesForRole",
-    "ListMFADevices",
-    "ListOpenIDConnectProviderTags",
-    "ListOpenIDConnectProviders",
-    "ListPolicies",
-    "ListPolicyTags",
-    "ListPolicyVersions",
-    "ListRolePolicies",
-    "ListRoleTags",
-    "ListRoles",
-    "ListSSHPublicKeys",
-    "ListServiceSpecificCredentials",
-    "ListSigningCertificates",
-    "ListUserPolicies",
-    "ListUserTags",
-    "ListUsers",
-];
-
-/// Operations that change no stored data, but issue a session.
-const STS_CREDENTIALS: &[&str] = &["AssumeRole", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"];
-
-const ADMIN_CHANGES: &[&str] = &[
-    "AcceptClock",
-    "AddDrive",
-    "ChangeEncryptionKey",
-    "DropUnknownShards",
-    "ExportMetadata",
-    "MoveLeader",
-    "PutBucketQuota",
-    "PutRateLimits",
-    "ReplaceDrive",
-    "RewrapKeys",
-    "StartHeal",
-    "StartScrub",
-    "StopScrub",
-    "UpdateLayout",
-];
-
-/// `CallIam` is the operation until the body of the call shows the IAM action. `Unknown` is a request without a route.
-const ADMIN_READS: &[&str] = &[
-    "CallIam",
-    "ExplainAccess",
-    "GetBucketQuota",
-    "GetClock",
-    "GetHealStatus",
-    "GetHealth",
-    "GetInfo",
-    "GetLayout",
-    "GetScrubStatus",
-    "GetStopSafety",
-    "GetTop",
-    "ListBucketUsage",
-    "ListDrives",
-    "ListEncryptionKeys",
-    "ListRateLimits",
-    "ListShards",
-    "Unknown",
-];
-
-/// Returns the table by name of the operation; names are unique.
+/// Returns the service of each operation, and which of its calls get a line.
 pub fn by_operation() -> HashMap<&'static str, (Service, Audited)> {
-    let rows = OPERATIONS.iter();
-    rows.flat_map(|(service, audited, names)| names.iter().map(|name| (*name, (*service, *audited)))).collect()
+    all().map(|(service, name)| (name, (service, audited(service, name)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Audited, Service, all, by_operation};
+
+    #[test]
+    fn every_operation_is_audited_by_its_name_and_actions() {
+        let operations = by_operation();
+        assert_eq!(operations.len(), all().count(), "no two services have an operation with the same name");
+        for (name, service, audited) in [
+            ("CreateBucket", Service::S3, Audited::Always),
+            ("DeleteBucketTagging", Service::S3, Audited::Always),
+            ("PutObjectLockConfiguration", Service::S3, Audited::Always),
+            ("DeleteObjects", Service::S3, Audited::Never),
+            ("PutObjectAcl", Service::S3, Audited::Never),
+            ("RenameObject", Service::S3, Audited::Never),
+            ("HeadBucket", Service::S3, Audited::Never),
+            ("CreateAccessKey", Service::Iam, Audited::Always),
+            ("ListUsers", Service::Iam, Audited::Denied),
+            ("AssumeRoleWithWebIdentity", Service::Sts, Audited::Always),
+            ("GetSessionToken", Service::Sts, Audited::Always),
+            ("GetCallerIdentity", Service::Sts, Audited::Denied),
+            ("StartHeal", Service::Admin, Audited::Always),
+            ("GetLayout", Service::Admin, Audited::Denied),
+            ("CallIam", Service::Admin, Audited::Denied),
+            ("Unknown", Service::Admin, Audited::Denied),
+        ] {
+            assert_eq!(operations.get(name), Some(&(service, audited)), "{name}");
+        }
+        let count = |audited: Audited| operations.values().filter(|(_, of)| *of == audited).count();
+        assert_eq!([Audited::Always, Audited::Denied, Audited::Never].map(count), [106, 56, 55]);
+    }
 }

@@ -27,7 +27,6 @@ mod sts;
 mod takes;
 mod xml;
 
-#[cfg(test)]
 pub use actions::names as iam_names;
 pub use answer::{Impersonation, administer};
 pub use authorize::{Caller, request_keys};
@@ -38,7 +37,6 @@ pub use key_sets::{KeySetFiles, KeySets};
 pub use last_used::LastUsed;
 pub use service::IamService;
 pub use sts::check_key_set;
-#[cfg(test)]
 pub use sts::names as sts_names;
 
 #[cfg(test)]

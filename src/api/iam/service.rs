@@ -55,14 +55,18 @@ impl IamService {
         Err(busy())
     }
 
-    /// Applies the accounts file, or nothing of it if something in it is refused. Adds the number of written documents
-    /// to `written`, which stays 0 if everything is up to date.
-    pub async fn apply_accounts(&self, file: &AccountsFile, written: &mut usize) -> Result<(), IdentityError> {
+    /// Applies the accounts file, or nothing of it if something in it is an error. Adds the number of written documents
+    /// to `written`, which stays 0 if everything is up to date. Returns the refused keys: why each was left out, while
+    /// the rest was applied.
+    pub async fn apply_accounts(&self, file: &AccountsFile, written: &mut usize) -> Result<Vec<String>, IdentityError> {
         accounts_file::check(&self.editor(&*self.store.view().await?), file)?;
+        let mut refused = Vec::new();
         for step in file.steps() {
-            *written += self.change(|editor| accounts_file::decide(editor, step)).await?.documents;
+            let changed = self.change(|editor| accounts_file::decide(editor, step)).await?;
+            *written += changed.documents;
+            refused.extend(changed.answer);
         }
-        Ok(())
+        Ok(refused)
     }
 }
 

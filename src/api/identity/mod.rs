@@ -32,7 +32,7 @@ pub use builtin::{BUILT_IN, BuiltInPolicy};
 pub use changes::editor::{Decided, Decision, Editor};
 #[cfg(test)]
 pub use directory::DocumentsPage;
-pub use directory::{Directory, Documents, Managed, ROOT_ACCOUNT, RootIdentity};
+pub use directory::{Directory, Documents, Managed, ROOT_ACCOUNT, RootIdentity, Stored};
 pub use error::IdentityError;
 pub use policy_text::{PrincipalFault, TextOf, check as check_policy, principal_ids};
 pub use resolve::{

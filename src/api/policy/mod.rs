@@ -24,8 +24,6 @@ mod principal;
 
 pub use acl::{Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
 #[cfg(test)]
-pub use actions::ADMIN_ACTIONS;
-#[cfg(test)]
 pub use actions::condition_keys;
 pub use actions::{
     AclOf, Asks, Need, On, ResourceKind, admin_named as admin_action_named, named as action_named, needs,

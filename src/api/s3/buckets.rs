@@ -46,9 +46,8 @@ struct Asked<'a> {
 }
 
 /// Lists the buckets of the caller's account.
-pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+pub async fn list(store: &Store, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
     let caller = store.caller();
-    let input = request.input;
     let wanted = input.max_buckets.map_or(Ok(LIST_BUCKETS_MAX), page_limit)?;
     let token = input.continuation_token.as_deref().filter(|token| !token.is_empty());
     let after = token.map(decode_token).transpose()?;
@@ -69,12 +68,12 @@ pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Resu
     let is_cut = rows.len() > wanted;
     rows.truncate(wanted);
     let last = rows.last().filter(|_| is_cut);
-    Ok(S3Response::new(ListBucketsOutput {
+    Ok(ListBucketsOutput {
         continuation_token: last.map(|row| encode_token(&row.bucket.name)),
         buckets: Some(rows.into_iter().map(listed).collect()),
         owner: Some(Owner { display_name: Some(caller.display_name.clone()), id: Some(owner) }),
         prefix: input.prefix,
-    }))
+    })
 }
 
 /// Returns the first buckets of a stored owner that a request asks for, at most `limit`, in order of name.
@@ -273,9 +272,9 @@ pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Resul
     Ok(response)
 }
 
-pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
+pub async fn delete(store: &Store, input: DeleteBucketInput) -> S3Result<DeleteBucketOutput> {
     store.check_changeable()?;
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let not_empty = || match bucket.settings.versioning {
         Versioning::Never => Fault::BucketNotEmpty,
         Versioning::Enabled | Versioning::Suspended => Fault::VersionsLeft,
@@ -288,39 +287,30 @@ pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3R
     match store.gateway().meta().propose(change).await? {
         Reply::Refused(Refusal::BucketNotEmpty) => Err(not_empty().into()),
         Reply::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(S3Response::new(DeleteBucketOutput::default())),
+        _ => Ok(DeleteBucketOutput::default()),
     }
 }
 
-pub async fn location(
-    store: &Store,
-    request: S3Request<GetBucketLocationInput>,
-) -> S3Result<S3Response<GetBucketLocationOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+pub async fn location(store: &Store, input: GetBucketLocationInput) -> S3Result<GetBucketLocationOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     let region = bucket.bucket.region;
     let named = (region != REGION_UNNAMED).then(|| BucketLocationConstraint::from(region));
-    Ok(S3Response::new(GetBucketLocationOutput { location_constraint: named }))
+    Ok(GetBucketLocationOutput { location_constraint: named })
 }
 
 /// Returns the versioning state. As in S3, the answer has no status if versioning was never enabled.
-pub async fn versioning(
-    store: &Store,
-    request: S3Request<GetBucketVersioningInput>,
-) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+pub async fn versioning(store: &Store, input: GetBucketVersioningInput) -> S3Result<GetBucketVersioningOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     let status = match bucket.settings.versioning {
         Versioning::Never => None,
         Versioning::Enabled => Some(BucketVersioningStatus::from_static(BucketVersioningStatus::ENABLED)),
         Versioning::Suspended => Some(BucketVersioningStatus::from_static(BucketVersioningStatus::SUSPENDED)),
     };
-    Ok(S3Response::new(GetBucketVersioningOutput { status, mfa_delete: None }))
+    Ok(GetBucketVersioningOutput { status, mfa_delete: None })
 }
 
-pub async fn set_versioning(
-    store: &Store,
-    request: S3Request<PutBucketVersioningInput>,
-) -> S3Result<S3Response<PutBucketVersioningOutput>> {
-    let asked = request.input.versioning_configuration;
+pub async fn set_versioning(store: &Store, input: PutBucketVersioningInput) -> S3Result<PutBucketVersioningOutput> {
+    let asked = input.versioning_configuration;
     match asked.mfa_delete.as_ref().map(MFADelete::as_str) {
         None | Some(MFADelete::DISABLED) => {}
         Some(MFADelete::ENABLED) => {
@@ -334,7 +324,7 @@ pub async fn set_versioning(
         _ => return Err(Fault::MalformedXml.into()),
     };
     store.check_changeable()?;
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     let id = bucket.bucket.id;
     store
         .propose(Change::SetBucket {
@@ -344,7 +334,7 @@ pub async fn set_versioning(
             quota: QuotaChange::default(),
         })
         .await?;
-    Ok(S3Response::new(PutBucketVersioningOutput::default()))
+    Ok(PutBucketVersioningOutput::default())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! and the facts of the request.
 
 use super::documents::{self, bucket_document};
-use crate::actors::events::{EventContext, EventName, NotificationRules, draft};
+use crate::actors::events::{EventContext, EventName, NotificationRules, PendingEvent, draft};
 use crate::actors::meta::{BucketDocument, BucketRow, DeleteEvents, EventDraft, MetaView};
 use crate::api::call::Origin;
 use crate::api::s3::Store;
@@ -12,6 +12,26 @@ use s3s::S3Result;
 /// Returns the notification rules of a bucket.
 pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<NotificationRules> {
     Ok(documents::load(view, &bucket_document(bucket, BucketDocument::Notification))?.unwrap_or_default())
+}
+
+/// Returns the event of a change that takes a while. Its webhooks are chosen when the change is proposed (`draft_now`).
+/// `None` if there are no webhooks.
+pub fn pending_event(store: &Store, bucket: &BucketRow, name: EventName) -> Option<PendingEvent> {
+    let targets = store.targets.clone();
+    (!targets.is_empty()).then(|| PendingEvent { name, context: context(store, bucket), targets })
+}
+
+/// Returns the facts of the request that its events carry.
+fn context(store: &Store, bucket: &BucketRow) -> EventContext {
+    let Origin { request_id, host_id, source_ip, .. } = &*store.call.origin;
+    EventContext {
+        bucket: bucket.bucket.name.clone(),
+        bucket_owner: bucket.bucket.owner.clone(),
+        requester: store.caller().account.clone().unwrap_or_else(|| ANONYMOUS.to_owned()),
+        source_ip: source_ip.map(|address| address.to_string()).unwrap_or_default(),
+        request_id: request_id.to_string(),
+        host_id: host_id.to_string(),
+    }
 }
 
 /// The notification rules of a bucket, looked up once for all changes of a request.
@@ -34,16 +54,7 @@ impl<'a> EventDrafts<'a> {
         if matches.is_empty() {
             return None;
         }
-        let Origin { request_id, host_id, source_ip, .. } = &*self.store.call.origin;
-        let context = EventContext {
-            bucket: self.bucket.bucket.name.clone(),
-            bucket_owner: self.bucket.bucket.owner.clone(),
-            requester: self.store.caller().account.clone().unwrap_or_else(|| ANONYMOUS.to_owned()),
-            source_ip: source_ip.map(|address| address.to_string()).unwrap_or_default(),
-            request_id: request_id.to_string(),
-            host_id: host_id.to_string(),
-        };
-        draft(event, matches, context)
+        draft(event, matches, context(self.store, self.bucket))
     }
 
     /// Returns the drafts of a deletion, one for each possible outcome: only the state machine knows whether it deletes

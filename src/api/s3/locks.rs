@@ -10,6 +10,7 @@ use crate::actors::meta::{
 use crate::api::errors::{ArgumentFault, Fault, RequestFault};
 use crate::types::UnixMs;
 use http::HeaderMap;
+use s3s::S3Result;
 use s3s::dto::{
     self as dto, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
     GetObjectLockConfigurationOutput, GetObjectRetentionInput, GetObjectRetentionOutput, ObjectLockConfiguration,
@@ -18,7 +19,6 @@ use s3s::dto::{
     PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput, PutObjectRetentionInput,
     PutObjectRetentionOutput, Timestamp, TimestampFormat,
 };
-use s3s::{S3Request, S3Response, S3Result};
 use time::{OffsetDateTime, UtcOffset};
 
 /// AWS's limit on a default retention in days: a century.
@@ -135,22 +135,22 @@ fn future(at: &Timestamp, now: UnixMs) -> Result<UnixMs, Fault> {
 
 pub async fn get_configuration(
     store: &Store,
-    request: S3Request<GetObjectLockConfigurationInput>,
-) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    input: GetObjectLockConfigurationInput,
+) -> S3Result<GetObjectLockConfigurationOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     let lock = bucket.settings.lock.ok_or(Fault::NoObjectLockConfiguration)?;
     let object_lock_configuration = Some(ObjectLockConfiguration {
         object_lock_enabled: Some(ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED)),
         rule: lock.default_retention.map(rule_of),
     });
-    Ok(S3Response::new(GetObjectLockConfigurationOutput { object_lock_configuration }))
+    Ok(GetObjectLockConfigurationOutput { object_lock_configuration })
 }
 
 pub async fn put_configuration(
     store: &Store,
-    request: S3Request<PutObjectLockConfigurationInput>,
-) -> S3Result<S3Response<PutObjectLockConfigurationOutput>> {
-    let asked = request.input.object_lock_configuration.ok_or(RequestFault::NoBody).map_err(Fault::from)?;
+    input: PutObjectLockConfigurationInput,
+) -> S3Result<PutObjectLockConfigurationOutput> {
+    let asked = input.object_lock_configuration.ok_or(RequestFault::NoBody).map_err(Fault::from)?;
     if asked.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
         return Err(Fault::MalformedXml.into());
     }
@@ -158,7 +158,7 @@ pub async fn put_configuration(
         None => None,
         Some(rule) => Some(parsed(&rule.default_retention.ok_or(Fault::MalformedXml)?)?),
     };
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     if bucket.settings.versioning != Versioning::Enabled {
         let why = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration";
         return Err(Fault::InvalidBucketState(why).into());
@@ -166,33 +166,25 @@ pub async fn put_configuration(
     store.check_changeable()?;
     let (bucket, lock) = (bucket.bucket.id, Some(ObjectLock { default_retention }));
     store.propose(Change::SetBucket { bucket, versioning: None, lock, quota: QuotaChange::default() }).await?;
-    Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
+    Ok(PutObjectLockConfigurationOutput::default())
 }
 
-pub async fn get_retention(
-    store: &Store,
-    request: S3Request<GetObjectRetentionInput>,
-) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    let input = request.input;
+pub async fn get_retention(store: &Store, input: GetObjectRetentionInput) -> S3Result<GetObjectRetentionOutput> {
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     if found.bucket.settings.lock.is_none() {
         return Err(Fault::LockNotEnabled.into());
     }
     let retention = found.version.traits.retention.ok_or(Fault::NoObjectLock)?;
-    Ok(S3Response::new(GetObjectRetentionOutput {
+    Ok(GetObjectRetentionOutput {
         retention: Some(ObjectLockRetention {
             mode: Some(ObjectLockRetentionMode::from_static(mode_name(retention.mode))),
             retain_until_date: Some(timestamp(retention.until)),
         }),
-    }))
+    })
 }
 
-pub async fn put_retention(
-    store: &Store,
-    request: S3Request<PutObjectRetentionInput>,
-) -> S3Result<S3Response<PutObjectRetentionOutput>> {
+pub async fn put_retention(store: &Store, input: PutObjectRetentionInput) -> S3Result<PutObjectRetentionOutput> {
     let bypass_governance = store.caller().bypass_governance;
-    let input = request.input;
     let now = store.gateway().meta().time().now;
     let asked = input.retention.ok_or(Fault::MalformedXml)?;
     let retention = match (asked.mode, asked.retain_until_date) {
@@ -205,14 +197,10 @@ pub async fn put_retention(
     };
     let to = TraitsChange::Retention { retention, bypass_governance };
     set(store, &input.bucket, input.key, input.version_id.as_deref(), to).await?;
-    Ok(S3Response::new(PutObjectRetentionOutput::default()))
+    Ok(PutObjectRetentionOutput::default())
 }
 
-pub async fn get_legal_hold(
-    store: &Store,
-    request: S3Request<GetObjectLegalHoldInput>,
-) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    let input = request.input;
+pub async fn get_legal_hold(store: &Store, input: GetObjectLegalHoldInput) -> S3Result<GetObjectLegalHoldOutput> {
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     if found.bucket.settings.lock.is_none() {
         return Err(Fault::LockNotEnabled.into());
@@ -220,18 +208,14 @@ pub async fn get_legal_hold(
     let held = found.version.traits.legal_hold.ok_or(Fault::NoObjectLock)?;
     let status = ObjectLockLegalHoldStatus::from_static(hold_name(held));
     let legal_hold = Some(ObjectLockLegalHold { status: Some(status) });
-    Ok(S3Response::new(GetObjectLegalHoldOutput { legal_hold }))
+    Ok(GetObjectLegalHoldOutput { legal_hold })
 }
 
-pub async fn put_legal_hold(
-    store: &Store,
-    request: S3Request<PutObjectLegalHoldInput>,
-) -> S3Result<S3Response<PutObjectLegalHoldOutput>> {
-    let input = request.input;
+pub async fn put_legal_hold(store: &Store, input: PutObjectLegalHoldInput) -> S3Result<PutObjectLegalHoldOutput> {
     let status = input.legal_hold.and_then(|hold| hold.status).ok_or(Fault::MalformedXml)?;
     let held = hold_named(status.as_str()).ok_or(Fault::MalformedXml)?;
     set(store, &input.bucket, input.key, input.version_id.as_deref(), TraitsChange::LegalHold(held)).await?;
-    Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
+    Ok(PutObjectLegalHoldOutput::default())
 }
 
 async fn set(store: &Store, bucket: &str, key: String, version: Option<&str>, to: TraitsChange) -> S3Result<()> {

@@ -31,6 +31,7 @@ pub use access::{
     BucketJson, Credentials, Explained, HypotheticalRequest, ObjectJson, StatementJson, Unexplained, explain,
 };
 pub use checksums::{of_headers as checksum_of_headers, parse_digest, parse_md5};
+pub use grants::allows_acl;
 pub use host::{Domains, WebsiteHosts};
 pub use settings::logging::LoggedBucket;
 pub use website::SiteRequest;
@@ -355,117 +356,145 @@ const fn operation_of(input: &'static str) -> &'static str {
     input.split_at(input.len() - "Input".len()).0
 }
 
+impl Operations {
+    /// Takes the context of an operation out of its request, and the name of the request's condition if it has only one.
+    async fn begin<T>(&self, request: &mut S3Request<T>) -> S3Result<(Store, Option<&'static str>)> {
+        let mut call = request.extensions.remove::<Call>().unwrap_or_default();
+        let mut access = request.extensions.remove::<Access>().unwrap_or_default();
+        let renewed = access.renew(&call, &request.headers, &request.uri).await;
+        renewed.map_err(|error| refuse(&call.trace, error))?;
+        request.headers.extend(std::mem::take(&mut call.headers_aside));
+        Ok((Store::new(&self.0, call, access), preconditions::only_one(&request.headers)))
+    }
+}
+
+/// Implements the operations: of `whole`, the function takes the whole request and returns the whole response; of
+/// `inputs`, only the input and the output.
 macro_rules! operations {
-    ($($name:ident($input:ident) -> $output:ident = $module:path;)*) => {
+    (
+        whole { $($name:ident($input:ident) -> $output:ident = $function:path;)* }
+        inputs { $($name_of_input:ident($only_input:ident) -> $only_output:ident = $function_of_input:path;)* }
+    ) => {
         /// The implemented operations. s3s knows more, but not RenameObject.
-        pub const OPERATIONS: &[&str] = &[$(operation_of(stringify!($input)),)* "RenameObject"];
+        pub const OPERATIONS: &[&str] = &[
+            $(operation_of(stringify!($input)),)*
+            $(operation_of(stringify!($only_input)),)*
+            "RenameObject",
+        ];
 
         #[async_trait::async_trait]
         impl S3 for Operations {
             $(async fn $name(&self, mut request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
-                let mut call = request.extensions.remove::<Call>().unwrap_or_default();
-                let mut access = request.extensions.remove::<Access>().unwrap_or_default();
-                let trace = Arc::clone(&call.trace);
-                access.renew(&call, &request.headers, &request.uri).await.map_err(|error| refuse(&trace, error))?;
-                request.headers.extend(std::mem::take(&mut call.headers_aside));
-                let condition = preconditions::only_one(&request.headers);
-                let store = Store::new(&self.0, call, access);
-                let answered = $module(&store, request).await;
-                answered.map_err(|error| refuse(&trace, with_condition(condition, error)))
+                let (store, condition) = self.begin(&mut request).await?;
+                let answered = $function(&store, request).await;
+                answered.map_err(|error| refuse(&store.call.trace, with_condition(condition, error)))
+            })*
+
+            $(async fn $name_of_input(
+                &self,
+                mut request: S3Request<dto::$only_input>,
+            ) -> S3Result<S3Response<dto::$only_output>> {
+                let (store, condition) = self.begin(&mut request).await?;
+                let answered = $function_of_input(&store, request.input).await.map(S3Response::new);
+                answered.map_err(|error| refuse(&store.call.trace, with_condition(condition, error)))
             })*
         }
     };
 }
 
 operations! {
-    list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list;
-    create_bucket(CreateBucketInput) -> CreateBucketOutput = buckets::create;
-    head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head;
-    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = buckets::delete;
-    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::location;
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = buckets::versioning;
-    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = buckets::set_versioning;
-    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::list_versions;
-    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::get_bucket;
-    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tagging::put_bucket;
-    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tagging::delete_bucket;
-    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::get_object;
-    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put_object;
-    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
-    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = locks::get_configuration;
-    put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = locks::put_configuration;
-    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = locks::get_retention;
-    put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = locks::put_retention;
-    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = locks::get_legal_hold;
-    put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = locks::put_legal_hold;
-    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
-    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
-    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
-    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
-    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
-    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
-    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website::get;
-    put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = website::put;
-    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = website::delete;
-    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = settings::notification::get;
-    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = settings::logging::get;
-    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = settings::simple::get_accelerate;
-    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = settings::simple::get_payment;
-    put_bucket_notification_configuration(PutBucketNotificationConfigurationInput) -> PutBucketNotificationConfigurationOutput = settings::notification::put;
-    put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput = settings::logging::put;
-    put_bucket_accelerate_configuration(PutBucketAccelerateConfigurationInput) -> PutBucketAccelerateConfigurationOutput = settings::simple::put_accelerate;
-    put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput = settings::simple::put_payment;
-    get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = settings::inventory::get;
-    put_bucket_inventory_configuration(PutBucketInventoryConfigurationInput) -> PutBucketInventoryConfigurationOutput = settings::inventory::put;
-    delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput) -> DeleteBucketInventoryConfigurationOutput = settings::inventory::delete;
-    list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput) -> ListBucketInventoryConfigurationsOutput = settings::inventory::list;
-    get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = settings::analytics::get;
-    put_bucket_analytics_configuration(PutBucketAnalyticsConfigurationInput) -> PutBucketAnalyticsConfigurationOutput = settings::analytics::put;
-    delete_bucket_analytics_configuration(DeleteBucketAnalyticsConfigurationInput) -> DeleteBucketAnalyticsConfigurationOutput = settings::analytics::delete;
-    list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) -> ListBucketAnalyticsConfigurationsOutput = settings::analytics::list;
-    get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput) -> GetBucketMetricsConfigurationOutput = settings::metrics::get;
-    put_bucket_metrics_configuration(PutBucketMetricsConfigurationInput) -> PutBucketMetricsConfigurationOutput = settings::metrics::put;
-    delete_bucket_metrics_configuration(DeleteBucketMetricsConfigurationInput) -> DeleteBucketMetricsConfigurationOutput = settings::metrics::delete;
-    list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput = settings::metrics::list;
-    get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = settings::tiering::get;
-    put_bucket_intelligent_tiering_configuration(PutBucketIntelligentTieringConfigurationInput) -> PutBucketIntelligentTieringConfigurationOutput = settings::tiering::put;
-    delete_bucket_intelligent_tiering_configuration(DeleteBucketIntelligentTieringConfigurationInput) -> DeleteBucketIntelligentTieringConfigurationOutput = settings::tiering::delete;
-    list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput) -> ListBucketIntelligentTieringConfigurationsOutput = settings::tiering::list;
-    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = settings::simple::get_replication;
-    delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput = settings::simple::delete_replication;
-    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = encryption::get;
-    put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = encryption::put;
-    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = encryption::delete;
-    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = grants::bucket_acl::get;
-    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = grants::bucket_acl::put;
-    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = grants::object_acl::get;
-    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = grants::object_acl::put;
-    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = grants::bucket_policy::get;
-    put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = grants::bucket_policy::put;
-    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = grants::bucket_policy::delete;
-    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = grants::bucket_policy::status;
-    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = grants::public_access::get;
-    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = grants::public_access::put;
-    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = grants::public_access::delete;
-    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = grants::ownership::get;
-    put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = grants::ownership::put;
-    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = grants::ownership::delete;
-    list_objects(ListObjectsInput) -> ListObjectsOutput = list::list_v1;
-    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_v2;
-    get_object(GetObjectInput) -> GetObjectOutput = objects::get;
-    head_object(HeadObjectInput) -> HeadObjectOutput = objects::head;
-    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = objects::attributes;
-    put_object(PutObjectInput) -> PutObjectOutput = objects::put;
-    copy_object(CopyObjectInput) -> CopyObjectOutput = objects::copy;
-    delete_object(DeleteObjectInput) -> DeleteObjectOutput = objects::delete;
-    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = objects::delete_many;
-    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;
-    upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload_part;
-    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = multipart::upload_part_copy;
-    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = multipart::complete;
-    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = multipart::abort;
-    list_parts(ListPartsInput) -> ListPartsOutput = multipart::list_parts;
-    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = multipart::list_uploads;
+    whole {
+        create_bucket(CreateBucketInput) -> CreateBucketOutput = buckets::create;
+        head_bucket(HeadBucketInput) -> HeadBucketOutput = buckets::head;
+        list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::list_versions;
+        put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tagging::put_bucket;
+        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
+        put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = website::put;
+        get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = settings::logging::get;
+        put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput = settings::logging::put;
+        put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = grants::bucket_acl::put;
+        put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = grants::object_acl::put;
+        get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = grants::bucket_policy::get;
+        get_object(GetObjectInput) -> GetObjectOutput = objects::get;
+        head_object(HeadObjectInput) -> HeadObjectOutput = objects::head;
+        get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = objects::attributes;
+        put_object(PutObjectInput) -> PutObjectOutput = objects::put;
+        copy_object(CopyObjectInput) -> CopyObjectOutput = objects::copy;
+        delete_object(DeleteObjectInput) -> DeleteObjectOutput = objects::delete;
+        delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = objects::delete_many;
+        create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;
+        upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload_part;
+        upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = multipart::upload_part_copy;
+        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = multipart::complete;
+        list_parts(ListPartsInput) -> ListPartsOutput = multipart::list_parts;
+    }
+    inputs {
+        list_buckets(ListBucketsInput) -> ListBucketsOutput = buckets::list;
+        delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = buckets::delete;
+        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::location;
+        get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = buckets::versioning;
+        put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = buckets::set_versioning;
+        get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::get_bucket;
+        delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tagging::delete_bucket;
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::get_object;
+        put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put_object;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = locks::get_configuration;
+        put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = locks::put_configuration;
+        get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = locks::get_retention;
+        put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = locks::put_retention;
+        get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = locks::get_legal_hold;
+        put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = locks::put_legal_hold;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
+        put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
+        delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
+        get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
+        put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
+        delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
+        get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = website::get;
+        delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = website::delete;
+        get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = settings::notification::get;
+        get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = settings::simple::get_accelerate;
+        get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = settings::simple::get_payment;
+        put_bucket_notification_configuration(PutBucketNotificationConfigurationInput) -> PutBucketNotificationConfigurationOutput = settings::notification::put;
+        put_bucket_accelerate_configuration(PutBucketAccelerateConfigurationInput) -> PutBucketAccelerateConfigurationOutput = settings::simple::put_accelerate;
+        put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput = settings::simple::put_payment;
+        get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput = settings::inventory::get;
+        put_bucket_inventory_configuration(PutBucketInventoryConfigurationInput) -> PutBucketInventoryConfigurationOutput = settings::inventory::put;
+        delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput) -> DeleteBucketInventoryConfigurationOutput = settings::inventory::delete;
+        list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput) -> ListBucketInventoryConfigurationsOutput = settings::inventory::list;
+        get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput = settings::analytics::get;
+        put_bucket_analytics_configuration(PutBucketAnalyticsConfigurationInput) -> PutBucketAnalyticsConfigurationOutput = settings::analytics::put;
+        delete_bucket_analytics_configuration(DeleteBucketAnalyticsConfigurationInput) -> DeleteBucketAnalyticsConfigurationOutput = settings::analytics::delete;
+        list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput) -> ListBucketAnalyticsConfigurationsOutput = settings::analytics::list;
+        get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput) -> GetBucketMetricsConfigurationOutput = settings::metrics::get;
+        put_bucket_metrics_configuration(PutBucketMetricsConfigurationInput) -> PutBucketMetricsConfigurationOutput = settings::metrics::put;
+        delete_bucket_metrics_configuration(DeleteBucketMetricsConfigurationInput) -> DeleteBucketMetricsConfigurationOutput = settings::metrics::delete;
+        list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput = settings::metrics::list;
+        get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput) -> GetBucketIntelligentTieringConfigurationOutput = settings::tiering::get;
+        put_bucket_intelligent_tiering_configuration(PutBucketIntelligentTieringConfigurationInput) -> PutBucketIntelligentTieringConfigurationOutput = settings::tiering::put;
+        delete_bucket_intelligent_tiering_configuration(DeleteBucketIntelligentTieringConfigurationInput) -> DeleteBucketIntelligentTieringConfigurationOutput = settings::tiering::delete;
+        list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput) -> ListBucketIntelligentTieringConfigurationsOutput = settings::tiering::list;
+        get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput = settings::simple::get_replication;
+        delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput = settings::simple::delete_replication;
+        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = encryption::get;
+        put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = encryption::put;
+        delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = encryption::delete;
+        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = grants::bucket_acl::get;
+        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = grants::object_acl::get;
+        put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = grants::bucket_policy::put;
+        delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = grants::bucket_policy::delete;
+        get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = grants::bucket_policy::status;
+        get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = grants::public_access::get;
+        put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = grants::public_access::put;
+        delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = grants::public_access::delete;
+        get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = grants::ownership::get;
+        put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = grants::ownership::put;
+        delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = grants::ownership::delete;
+        list_objects(ListObjectsInput) -> ListObjectsOutput = list::list_v1;
+        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::list_v2;
+        abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = multipart::abort;
+        list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = multipart::list_uploads;
+    }
 }
 
 #[cfg(test)]

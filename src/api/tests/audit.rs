@@ -1,22 +1,19 @@
-//! Tests of the audit log's lines for calls at the listeners, and of the table of audited operations.
+//! Tests of the audit log's lines for calls at the listeners.
 
 use super::permissions::{Client, call};
 use super::{LOCALHOST, administer, ask, connect, hex, options, plain, s3_of, start_with};
 use crate::actors::audit::{AuditSender, AuditSink, Settled};
 use crate::actors::request::test_world::World;
 use crate::ambient::Ambient;
-use crate::api::admin::Route;
-use crate::api::audit::{AuditLog, Audited, OPERATIONS, Service};
+use crate::api::audit::AuditLog;
 use crate::api::http::request_log::RequestRecord;
-use crate::api::policy::{Asks, On, needs};
-use crate::api::{ApiHandle, ApiOptions, iam, s3};
+use crate::api::{ApiHandle, ApiOptions};
 use crate::sigv4::{Signer, ToSign, stamp};
 use actix_web::http::{Method, Uri};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -245,47 +242,6 @@ async fn a_change_whose_client_disconnects_is_audited() {
     let line: Value = serde_json::from_str(&text).expect("there is one line");
     assert_eq!((&line["operation"], &line["outcome"]), (&json!("DeleteBucket"), &json!("unanswered")));
     assert_eq!(line.get("status"), None);
-}
-
-fn names_of(service: Service) -> BTreeSet<&'static str> {
-    let rows = OPERATIONS.iter().filter(|(of, ..)| *of == service);
-    rows.flat_map(|(_, _, names)| names.iter().copied()).collect()
-}
-
-/// Fails if a new operation is missing in the table.
-#[test]
-fn every_operation_is_once_in_the_table_of_audited_operations() {
-    assert_eq!(names_of(Service::S3), s3::OPERATIONS.iter().copied().collect());
-    assert_eq!(names_of(Service::Iam), iam::iam_names().collect());
-    assert_eq!(names_of(Service::Sts), iam::sts_names().collect());
-    let routes = Route::ALL.iter().map(|route| route.name());
-    assert_eq!(names_of(Service::Admin), routes.chain(["Unknown"]).collect());
-    let count: usize = OPERATIONS.iter().map(|(_, _, names)| names.len()).sum();
-    let unique: BTreeSet<&str> = OPERATIONS.iter().flat_map(|(_, _, names)| names.iter().copied()).collect();
-    assert_eq!(count, unique.len(), "no two services have an operation with the same name");
-}
-
-/// Derives the expected entry of every operation: its name tells whether it reads, its actions whether it is on
-/// objects.
-#[test]
-fn every_operation_is_audited_as_its_name_and_actions_require() {
-    let reads = |name: &str| ["Get", "List", "Head"].iter().any(|verb| name.starts_with(verb));
-    for (service, audited, names) in OPERATIONS {
-        for name in *names {
-            let on_bucket =
-                || needs(name, Asks::default()).is_some_and(|needs| needs.iter().all(|need| need.on == On::Bucket));
-            let expected = match service {
-                Service::S3 if !reads(name) && on_bucket() => Audited::Always,
-                Service::S3 => Audited::Never,
-                Service::Sts if name.ends_with("Info") || name.ends_with("CallerIdentity") => Audited::Denied,
-                Service::Sts => Audited::Always,
-                Service::Iam | Service::Admin if reads(name) => Audited::Denied,
-                Service::Admin if ["CallIam", "ExplainAccess", "Unknown"].contains(name) => Audited::Denied,
-                Service::Iam | Service::Admin => Audited::Always,
-            };
-            assert_eq!(*audited, expected, "{name}");
-        }
-    }
 }
 
 #[actix::test]

@@ -298,16 +298,13 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         return Err(ChoiceError::Forked { generation: set.generation, nodes: nodes.collect() });
     }
     let members: Vec<&DriveFound> = found.iter().filter(|drive| counts(drive, &set)).collect();
-    let has_newest = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.is_after(&set));
-    let is_in_force = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.in_force == set.generation);
-    let all_had_it =
-        found.iter().any(|drive| has_newest(drive) && (is_in_force(drive) || !set.members.contains(&drive.node)));
+    let all_had_it = had_by_all(found, &set);
     let mut sound: Vec<(bool, u64, Option<Position>, NodeId)> = Vec::new();
     let (mut damaged, mut failed) = (Vec::new(), Vec::new());
     for drive in &members {
         match &drive.copy {
             CopyFound::Sound { sequence, last } => {
-                sound.push((!all_had_it || has_newest(drive), *sequence, *last, drive.node))
+                sound.push((!all_had_it || has_newest(drive, &set), *sequence, *last, drive.node))
             }
             CopyFound::Damaged { why } => damaged.push((drive.node, why.clone())),
             CopyFound::Failed { why } => failed.push((drive.node, why.clone())),
@@ -330,7 +327,7 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     if !unlisted.is_empty() {
         return Err(ChoiceError::Unlisted(unlisted.into_iter().map(|drive| drive.node).collect()));
     }
-    if members.is_empty() || (all_had_it && !members.iter().any(|drive| has_newest(drive))) {
+    if members.is_empty() || (all_had_it && !members.iter().any(|drive| has_newest(drive, &set))) {
         let members = set.members.iter().copied().collect();
         return Err(ChoiceError::AllMissing { generation: set.generation, members });
     }
@@ -343,6 +340,25 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         _ if damaged.is_empty() && !failed.is_empty() => Err(ChoiceError::AllFailed(failed)),
         _ => Err(ChoiceError::AllDamaged([damaged, failed].concat())),
     }
+}
+
+/// Returns the drives whose copies may be the source, whole or not: members of the newest set that have a set
+/// themselves, and that one if all members had it.
+pub fn current_members(found: &[DriveFound], newest: &MirrorSet) -> BTreeSet<NodeId> {
+    let all_had_it = had_by_all(found, newest);
+    let is_current = |drive: &&DriveFound| counts(drive, newest) && (!all_had_it || has_newest(drive, newest));
+    found.iter().filter(is_current).map(|drive| drive.node).collect()
+}
+
+/// Returns whether all members had the newest set, as the sets that were found show.
+fn had_by_all(found: &[DriveFound], newest: &MirrorSet) -> bool {
+    let is_in_force = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.in_force == newest.generation);
+    let shows = |drive: &DriveFound| is_in_force(drive) || !newest.members.contains(&drive.node);
+    found.iter().any(|drive| has_newest(drive, newest) && shows(drive))
+}
+
+fn has_newest(drive: &DriveFound, newest: &MirrorSet) -> bool {
+    drive.set.as_ref().is_some_and(|of| of.is_after(newest))
 }
 
 /// Returns whether a drive's copy counts: the drive is a member of the newest set and has a set itself. A member

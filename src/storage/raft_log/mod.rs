@@ -19,7 +19,9 @@ pub use applied::{AppliedAt, Chain, OutOfOrder, Point};
 pub use history::History;
 pub use index::{EntryPlace, LogIndex};
 pub use merge::{MergeError, merge};
-pub use mirror_set::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, MirrorSetFault, choose};
+pub use mirror_set::{
+    ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, MirrorSetFault, choose, current_members,
+};
 pub use progress::{Effect, Event, MirrorProgress};
 pub use record::{Ballot, LogEntry, LogRecord, Members, Payload, Position, RecordFault, Standing, StateChange};
 pub use recovery::{RecoveredCopy, RecoveredEntry, Recovery};

@@ -8,6 +8,7 @@
 //! has no origin, and is not sent again once its entry is in the log. If this host does not learn its outcome in time,
 //! the outcome is unknown.
 
+use super::MetaHandle;
 use super::inner::{Inner, Leader};
 use crate::actors::consensus::apply::{Proposal, Propose, Undecided, Waiter};
 use crate::actors::consensus::network::{Forward, ForwardOutcome, Forwarded, Kind, decode, encode, encode_plain};
@@ -56,30 +57,35 @@ enum Attempted {
     AgainAtOnce,
 }
 
-pub async fn propose(inner: &Inner, change: Change) -> Result<Reply, MetaError> {
-    change.check_documents()?;
-    let since = inner.ambient.clock.monotonic();
-    let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
-    let mut forwarded = ForwardedChange {
-        inner,
-        permit,
-        since,
-        proposal: Proposal::Own(change),
-        adrift: false,
-        hint: None,
-        refusal: None,
-    };
-    loop {
-        let tried = match forwarded.hint.take().map_or_else(|| inner.leader(), Leader::There) {
-            Leader::Here => forwarded.try_here().await,
-            Leader::There(leader) => forwarded.try_there(leader).await,
-            Leader::Unknown => Attempted::Again,
+impl MetaHandle {
+    /// Has the leader decide a change, wherever it is, and waits until the leader has applied it. Every read that
+    /// begins afterwards, on any host, shows the change. The leader sets its time.
+    pub async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        let inner = &*self.inner;
+        change.check_documents()?;
+        let since = inner.ambient.clock.monotonic();
+        let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
+        let mut forwarded = ForwardedChange {
+            inner,
+            permit,
+            since,
+            proposal: Proposal::Own(change),
+            adrift: false,
+            hint: None,
+            refusal: None,
         };
-        match tried {
-            Attempted::Over(result) => return result,
-            Attempted::AgainAtOnce if forwarded.left().is_some() => {}
-            Attempted::Again if forwarded.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
-            Attempted::Again | Attempted::AgainAtOnce => return Err(forwarded.out_of_time()),
+        loop {
+            let tried = match forwarded.hint.take().map_or_else(|| inner.leader(), Leader::There) {
+                Leader::Here => forwarded.try_here().await,
+                Leader::There(leader) => forwarded.try_there(leader).await,
+                Leader::Unknown => Attempted::Again,
+            };
+            match tried {
+                Attempted::Over(result) => return result,
+                Attempted::AgainAtOnce if forwarded.left().is_some() => {}
+                Attempted::Again if forwarded.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
+                Attempted::Again | Attempted::AgainAtOnce => return Err(forwarded.out_of_time()),
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The parts of the replica that its handle and the answers to other hosts work on.
 
+use super::lease::LeaseTrust;
 use super::shared_calls::SharedCalls;
 use crate::actors::consensus::apply::ConsensusApply;
 use crate::actors::consensus::candidacy::Candidacy;
@@ -15,8 +16,8 @@ use actix::Addr;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, mpsc};
 
 /// The number of a Raft group of a host; there is one.
@@ -36,6 +37,7 @@ pub struct Inner {
     pub forwards: Semaphore,
     /// The calls for read indexes that are sent to a leader on another host.
     pub read_indexes: SharedCalls<Option<u64>>,
+    pub lease_trust: Mutex<LeaseTrust>,
     pub link: Link,
     pub hearing: Arc<Hearing>,
     pub server: Server,

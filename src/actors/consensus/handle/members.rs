@@ -1,6 +1,7 @@
 //! Changes of the group's members, voters and leader. A follower passes them on to the leader. Each change is
 //! idempotent, so it is repeated until it is done or its time is over.
 
+use super::MetaHandle;
 use super::inner::{Inner, Leader, Membership};
 use crate::actors::consensus::network::{Kind, Steer, Steered, decode_plain, encode_plain};
 use crate::actors::consensus::raft_types::{MetaGroup, StoredMembership, raft_id};
@@ -28,23 +29,31 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 const TABLES_LOOK_EVERY: Duration = Duration::from_millis(250);
 const TABLES_LOOKS_MAX: u32 = 4;
 
-pub async fn add_learner(inner: &Inner, host: HostId, address: &str) -> Result<(), MetaError> {
-    steer(inner, Steer::AddLearner { host: raft_id(host), address: address.to_owned() }).await
-}
+impl MetaHandle {
+    /// Adds a host as a learner: it keeps the metadata and does not vote. It catches up in the background. A host that
+    /// is a member already keeps its role and gets this address.
+    pub async fn add_learner(&self, host: HostId, address: &str) -> Result<(), MetaError> {
+        steer(&self.inner, Steer::AddLearner { host: raft_id(host), address: address.to_owned() }).await
+    }
 
-pub async fn change_voters(inner: &Inner, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
-    steer(inner, Steer::ChangeVoters { voters: voters.into_iter().map(raft_id).collect() }).await
-}
+    /// Makes exactly these members the voters; former voters stay as learners. Refused while one of them lags far
+    /// behind.
+    pub async fn change_voters(&self, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
+        steer(&self.inner, Steer::ChangeVoters { voters: voters.into_iter().map(raft_id).collect() }).await
+    }
 
-pub async fn remove(inner: &Inner, host: HostId) -> Result<(), MetaError> {
-    steer(inner, Steer::Remove { host: raft_id(host) }).await
-}
+    /// Takes a host out of the group, whether it voted or not.
+    pub async fn remove(&self, host: HostId) -> Result<(), MetaError> {
+        steer(&self.inner, Steer::Remove { host: raft_id(host) }).await
+    }
 
-pub async fn transfer_leadership(inner: &Inner, to: HostId) -> Result<(), MetaError> {
-    steer(inner, Steer::TransferLeadership { to: raft_id(to) }).await?;
-    let wait = inner.raft.wait(Some(TRANSFER_PATIENCE));
-    let led = wait.current_leader(raft_id(to), "the lead is taken over").await;
-    led.map(|_| ()).map_err(|_| unavailable("the lead was handed over, but the new leader was not heard from yet"))
+    /// Makes another voter the leader; returns once this host sees it lead.
+    pub async fn transfer_leadership(&self, to: HostId) -> Result<(), MetaError> {
+        steer(&self.inner, Steer::TransferLeadership { to: raft_id(to) }).await?;
+        let wait = self.inner.raft.wait(Some(TRANSFER_PATIENCE));
+        let led = wait.current_leader(raft_id(to), "the lead is taken over").await;
+        led.map(|_| ()).map_err(|_| unavailable("the lead was handed over, but the new leader was not heard from yet"))
+    }
 }
 
 pub fn membership(inner: &Inner) -> Membership {

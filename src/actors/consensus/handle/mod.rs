@@ -4,6 +4,7 @@
 mod compare;
 mod forward;
 mod inner;
+mod lease;
 mod members;
 mod reads;
 mod shared_calls;
@@ -11,6 +12,7 @@ mod shared_calls;
 pub use compare::keep_comparing;
 pub use forward::{forward_permits, proposal_permits};
 pub use inner::{GroupId, Inner, Membership};
+pub use lease::LeaseTrust;
 pub use members::lead_with_tables;
 pub use reads::answer_reads;
 pub use shared_calls::shared_calls;
@@ -19,17 +21,16 @@ use super::apply::{MoveTables, Stop, make_snapshot};
 use super::clock::ClusterClock;
 use super::network::Kind;
 use super::raft_types::LogId;
-use super::shared::{Agreement, MetaError, ReplicaDrive, locked};
+use super::shared::{Agreement, ReplicaDrive, locked};
 use super::to_mirror::ToMirror;
 use crate::actors::drives::health::{NodeHealth, ReplicaState};
 use crate::limits::GROUP_CALL_BYTES_MAX;
 use crate::net::{GroupCall, GroupError};
-use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::configuration::ConfigurationVersion;
 use crate::storage::meta::view::MetaView;
 use crate::types::{HostId, NodeId};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -83,20 +84,9 @@ impl MetaHandle {
         self.inner.group
     }
 
-    /// Has the leader decide a change, wherever it is, and waits until the leader has applied it. Every read that
-    /// begins afterwards, on any host, shows the change. The leader sets its time.
-    pub async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
-        forward::propose(&self.inner, change).await
-    }
-
     /// The cluster's clock, as this host knows it.
     pub fn clock(&self) -> &ClusterClock {
         &self.inner.clock
-    }
-
-    /// Returns a view that shows every change acknowledged on any host before this call.
-    pub async fn read(&self) -> Result<MetaView, MetaError> {
-        reads::read(&self.inner).await
     }
 
     /// Returns a view of this host's tables as they are; they may lack changes that are already acknowledged. `None`
@@ -152,30 +142,8 @@ impl MetaHandle {
         }
     }
 
-    /// Adds a host as a learner: it keeps the metadata and does not vote. It catches up in the background. A host that
-    /// is a member already keeps its role and gets this address.
-    pub async fn add_learner(&self, host: HostId, address: &str) -> Result<(), MetaError> {
-        members::add_learner(&self.inner, host, address).await
-    }
-
-    /// Makes exactly these members the voters; former voters stay as learners. Refused while one of them lags far
-    /// behind.
-    pub async fn change_voters(&self, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
-        members::change_voters(&self.inner, voters).await
-    }
-
-    /// Takes a host out of the group, whether it voted or not.
-    pub async fn remove(&self, host: HostId) -> Result<(), MetaError> {
-        members::remove(&self.inner, host).await
-    }
-
     pub fn membership(&self) -> Membership {
         members::membership(&self.inner)
-    }
-
-    /// Makes another voter the leader; returns once this host sees it lead.
-    pub async fn transfer_leadership(&self, to: HostId) -> Result<(), MetaError> {
-        members::transfer_leadership(&self.inner, to).await
     }
 
     /// Reports that a drive of this host is out of service: its copy of the log counts no more, and the tables are

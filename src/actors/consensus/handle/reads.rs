@@ -1,13 +1,14 @@
 //! Linearizable reads on any host (C8): a read shows every change that was acknowledged before it began. The leader
 //! serves it under its lease. Any other host asks the leader for the index that its own tables must have reached first;
-//! reads that begin while it asks share the next question. Leases are measured by the monotonic clock.
+//! reads that begin while it asks share the next question. Leases are measured by the monotonic clock, and not
+//! trusted after the machine was suspended.
 
+use super::MetaHandle;
 use super::inner::{Inner, Leader};
 use super::shared_calls::Callers;
 use crate::actors::consensus::apply::RenewTables;
 use crate::actors::consensus::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
-use crate::actors::consensus::shared::{MetaError, unavailable};
-use crate::actors::consensus::state::MetaRaft;
+use crate::actors::consensus::shared::{MetaError, locked, unavailable};
 use crate::defects::{Defect, has};
 use crate::limits::{META_READ_WAIT_MAX, REFUSED_WITHIN};
 use crate::net::GroupError;
@@ -23,10 +24,6 @@ use tokio::time::timeout;
 /// The longest wait of a read for tables that are being rebuilt. Then it fails, as another host may have whole tables.
 const TABLES_PATIENCE: Duration = Duration::from_secs(4);
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// The greatest age of a leader's last contact with a majority at which the leader answers reads without asking a
-/// majority again. Followers elect no other leader for `start::LEASE` after that contact; the difference between the
-/// two allows for clocks that run at different speeds.
-const LEASE_TRUSTED: Duration = Duration::from_millis(900);
 /// The longest wait for a majority to confirm a leader whose lease is over.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest wait for the leader's answer to one question.
@@ -34,15 +31,18 @@ const ASK_PATIENCE: Duration = Duration::from_secs(2);
 
 const _: () = assert!(META_READ_WAIT_MAX.as_millis() + TABLES_PATIENCE.as_millis() <= REFUSED_WITHIN.as_millis());
 
-pub async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
-    let shared = &inner.shared;
-    if !shared.sole_voter.is_confirmed() {
-        timeout(META_READ_WAIT_MAX, pass_barrier(inner)).await.map_err(|_| unavailable("there is no leader"))??;
+impl MetaHandle {
+    /// Returns a view that shows every change acknowledged on any host before this call.
+    pub async fn read(&self) -> Result<MetaView, MetaError> {
+        let inner = &*self.inner;
+        if !inner.shared.sole_voter.is_confirmed() {
+            timeout(META_READ_WAIT_MAX, pass_barrier(inner)).await.map_err(|_| unavailable("there is no leader"))??;
+        }
+        if let Some(view) = sound_view(inner) {
+            return Ok(view);
+        }
+        timeout(TABLES_PATIENCE, wait_for_tables(inner)).await.map_err(|_| unavailable("the tables are being rebuilt"))
     }
-    if let Some(view) = sound_view(inner) {
-        return Ok(view);
-    }
-    timeout(TABLES_PATIENCE, wait_for_tables(inner)).await.map_err(|_| unavailable("the tables are being rebuilt"))
 }
 
 /// Returns a view of tables in which no damage was found. Damaged tables are rebuilt at once.
@@ -76,7 +76,7 @@ async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
             return Err(MetaError::Unavailable { why });
         }
         let index = match inner.leader() {
-            Leader::Here => index_here(&inner.raft).await?,
+            Leader::Here => index_here(inner).await?,
             Leader::There(_) => inner.read_indexes.answer().await.flatten(),
             Leader::Unknown => None,
         };
@@ -90,12 +90,14 @@ async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
 
 /// Returns the index that tables must have applied to show every acknowledged change; `None` if this host does not
 /// lead.
-async fn index_here(raft: &MetaRaft) -> Result<Option<u64>, MetaError> {
+async fn index_here(inner: &Inner) -> Result<Option<u64>, MetaError> {
     if has(Defect::ReadFromDeposedLeader) {
-        return Ok(raft.metrics().borrow_watched().last_applied.map(|id| id.index));
+        return Ok(inner.raft.metrics().borrow_watched().last_applied.map(|id| id.index));
     }
-    let option = LinearizerOption::new(Some(LEASE_TRUSTED), true).with_wait_timeout(CONFIRM_PATIENCE);
-    match raft.get_read_linearizer(option).await {
+    let clock = &inner.ambient.clock;
+    let age_max = locked(&inner.lease_trust).age_max(clock.asleep(), clock.monotonic());
+    let option = LinearizerOption::new(Some(age_max), true).with_wait_timeout(CONFIRM_PATIENCE);
+    match inner.raft.get_read_linearizer(option).await {
         Ok(linearizer) => Ok(Some(linearizer.read_log_id().index())),
         Err(error) if error.fatal().is_some() => Err(unavailable(error)),
         Err(_) => Ok(None),
@@ -136,7 +138,7 @@ async fn index_there(inner: &Inner, leader: HostId) -> Option<u64> {
 /// Answers another host's request for a read index.
 pub async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let ReadIndex {} = decode_plain(body)?;
-    let index = index_here(&inner.raft).await.map_err(|error| GroupError::Refused { why: error.to_string() })?;
+    let index = index_here(inner).await.map_err(|error| GroupError::Refused { why: error.to_string() })?;
     let answer = match index {
         Some(index) => ReadAt::Index(index),
         None => ReadAt::NotLeader(inner.metrics().current_leader),

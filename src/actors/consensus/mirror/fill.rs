@@ -2,7 +2,7 @@
 //! entries, in rounds until few are missing. The mirror appends those when the copy joins it.
 
 use crate::actors::consensus::shared::{Shared, no_longer_here, read_entries};
-use crate::actors::consensus::state::SnapshotStore;
+use crate::actors::consensus::state::{SnapshotStore, is_damage};
 use crate::actors::log::LogHandle;
 use crate::storage::raft_log::{LogIndex, LogRecord, Position};
 use crate::storage::wal::Location;
@@ -123,7 +123,12 @@ async fn begin(state: Fill) -> Result<Filled, String> {
     let opener = shared.opener.clone();
     let log = opener.open_fresh(shared.offload, node, drive).await.map_err(|error| error.to_string())?;
     let copied = state.snapshots.copy_to(node).await;
-    let copied = copied.map_err(|error| format!("the metadata snapshot cannot be copied: {error}"));
+    let copied = copied.map_err(|error| {
+        if is_damage(&error) {
+            shared.want_snapshot();
+        }
+        format!("the metadata snapshot cannot be copied: {error}")
+    });
     let mut copy = Filled { log, next: first, places: Vec::new(), purged, truncations, fill: Box::new(state) };
     let resume = shared.index().resume(None);
     let begun = match copied {

@@ -6,7 +6,7 @@ use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Vote, ballot_of, entry_of, log_entry_of, log_id_of, position_of, vote_of,
 };
-use crate::actors::consensus::shared::{Shared, locked, read_entries};
+use crate::actors::consensus::shared::{Shared, is_damaged_entry, locked, read_entries};
 use crate::actors::consensus::to_mirror::{Done, ToMirror};
 use crate::limits::RAFT_READ_BYTES_MAX;
 use crate::storage::raft_log::{LogEntry, LogRecord, Payload};
@@ -53,6 +53,16 @@ impl LogStore {
     pub async fn read(&self, from: u64, to: u64) -> io::Result<Vec<LogEntry>> {
         read_entries(&self.shared, from, to).await
     }
+
+    /// Reads entries for openraft, which stops for an error. If one is damaged on every copy, the replica is given up.
+    async fn read_needed(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
+        let read = self.read(from, to).await.inspect_err(|error| {
+            if is_damaged_entry(error) {
+                self.shared.give_up(error.to_string());
+            }
+        });
+        read?.into_iter().map(entry_of).collect()
+    }
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
@@ -75,7 +85,7 @@ impl RaftLogReader<MetaGroup> for LogStore {
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
         let (from, to) = bounds(&range);
-        self.read(from, to).await?.into_iter().map(entry_of).collect()
+        self.read_needed(from, to).await
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -84,7 +94,7 @@ impl RaftLogReader<MetaGroup> for LogStore {
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
         let end = self.shared.index().run_end(start, end, RAFT_READ_BYTES_MAX);
-        self.read(start, end).await?.into_iter().map(entry_of).collect()
+        self.read_needed(start, end).await
     }
 
     /// Returns the id of each leader's last entry in the range, from the index in memory.

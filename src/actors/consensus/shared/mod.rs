@@ -7,7 +7,7 @@ mod error;
 mod others;
 
 pub use absence::Absence;
-pub use entries::read_entries;
+pub use entries::{is_damaged_entry, read_entries};
 pub use error::{MetaError, unavailable};
 pub use others::{Agreement, DurableState, Others, lost};
 
@@ -20,7 +20,7 @@ use crate::storage::disk::Disk;
 use crate::storage::kv::KvError;
 use crate::storage::meta::MetaTables;
 use crate::storage::meta::snapshot::TablesDigest;
-use crate::storage::raft_log::{Ballot, History, LogIndex, MirrorSet, Point, Position};
+use crate::storage::raft_log::{AppliedAt, Ballot, History, LogIndex, MirrorSet, Point, Position};
 use crate::storage::wal::{Durability, ReplayRule};
 use crate::types::{ClusterId, NodeId};
 use arc_swap::ArcSwapOption;
@@ -285,10 +285,14 @@ pub struct Shared {
     /// The reason for which this host has to rejoin as another member: it lost entries, a vote or its tables, or its
     /// tables are wrong, while the other hosts have all that it had.
     pub superseded: watch::Sender<Option<String>>,
+    /// True if the group has other members than this host, by what the tables have applied.
+    pub has_others: AtomicBool,
     /// The reason for which there are no tables at present.
     pub trouble: Mutex<Option<String>>,
     /// True while this host leads and commits none of the waiting entries.
     pub is_stuck: AtomicBool,
+    /// True if a snapshot is to be made although none is due: the current one is whole on no drive.
+    pub wants_snapshot: AtomicBool,
     /// The number of attempts to write or copy a snapshot so far.
     pub snapshot_attempts: AtomicU64,
     /// The damage that scrub has found and that is not repaired yet.
@@ -375,6 +379,20 @@ impl Shared {
         locked(&self.fault).get_or_insert(why);
     }
 
+    /// Stops the replica because its log is damaged on every drive where it is needed. A host of several rejoins as
+    /// another member: other hosts have what it had.
+    pub fn give_up(&self, why: String) {
+        self.set_fault(why.clone());
+        if self.has_others.load(Ordering::Relaxed) {
+            self.superseded.send_replace(Some(why));
+        }
+    }
+
+    /// Notes whether the group has other members, after entries were applied.
+    pub fn note_group(&self, applied: &AppliedAt) {
+        self.has_others.store(applied.members.nodes.len() > 1, Ordering::Relaxed);
+    }
+
     pub fn fault(&self) -> Option<String> {
         locked(&self.fault).clone()
     }
@@ -384,6 +402,11 @@ impl Shared {
         if news {
             tracing::error!(%why, "the metadata replica has no tables for now");
         }
+    }
+
+    /// Has a snapshot of the tables made soon, in place of the current one, which is damaged.
+    pub fn want_snapshot(&self) {
+        self.wants_snapshot.store(true, Ordering::Relaxed);
     }
 
     pub fn publish(&self, tables: Option<MetaTables>) {

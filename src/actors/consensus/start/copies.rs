@@ -14,7 +14,7 @@ use crate::storage::disk::{host_lacks_resources, read_file};
 use crate::storage::meta::codec::decode_entry;
 use crate::storage::raft_log::{
     ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Payload, Position, RecoveredCopy,
-    choose,
+    choose, current_members,
 };
 use crate::storage::wal::{RecordKind, ReplayRule, WalError};
 use crate::types::{NodeId, SegmentId, UnixMs};
@@ -128,7 +128,8 @@ pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCo
         }
         (Ok(choice), _) => choice,
         (Err(refused @ ChoiceError::AllDamaged(_)), Some(set)) => {
-            return merge_copies(options, set, copies, refused).await;
+            let current = current_members(&found, &set);
+            return merge_copies(options, set, &current, copies, refused).await;
         }
         (Err(refused), _) => {
             close_all(copies.into_values()).await;
@@ -265,14 +266,16 @@ async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<SelectedCopie
     Ok(SelectedCopies { set, copies, merged: None })
 }
 
-/// Merges damaged copies, if they are one whole log together; otherwise fails with `refused`.
+/// Merges the damaged copies of the `current` members, if they are one whole log together; otherwise fails with
+/// `refused`. An old copy may end earlier, and so does not count.
 async fn merge_copies(
     options: &ReplicaOptions,
     set: MirrorSet,
+    current: &BTreeSet<NodeId>,
     mut copies: BTreeMap<NodeId, FoundCopy>,
     refused: ChoiceError,
 ) -> Result<SelectedCopies, StartError> {
-    let spare = copies.extract_if(.., |node, copy| copy.recovered.is_ok() || !set.members.contains(node));
+    let spare = copies.extract_if(.., |node, copy| copy.recovered.is_ok() || !current.contains(node));
     let spare: Vec<FoundCopy> = spare.map(|(_, copy)| copy).collect();
     close_all(spare.into_iter()).await;
     match MergedCopies::read(options, &opener(options), copies.keys().copied().collect()) {
@@ -356,8 +359,10 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         sole_voter: SoleVoter::default(),
         fault: Mutex::new(None),
         superseded: watch::Sender::new(None),
+        has_others: AtomicBool::new(false),
         trouble: Mutex::new(None),
         is_stuck: AtomicBool::new(false),
+        wants_snapshot: AtomicBool::new(false),
         snapshot_attempts: AtomicU64::new(0),
         damage: Mutex::default(),
         digests: Mutex::default(),

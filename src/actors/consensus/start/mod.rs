@@ -11,8 +11,8 @@ use super::apply::{ApplyParts, ConsensusApply, SnapshotPolicy};
 use super::candidacy::Candidacy;
 use super::clock::ClusterClock;
 use super::handle::{
-    GroupId, Inner, MetaHandle, answer_reads, forward_permits, keep_comparing, lead_with_tables, proposal_permits,
-    shared_calls,
+    GroupId, Inner, LeaseTrust, MetaHandle, answer_reads, forward_permits, keep_comparing, lead_with_tables,
+    proposal_permits, shared_calls,
 };
 use super::mirror::{LogStore, Mirror};
 use super::network::{Hearing, Link, Patience, Peers, Server, remove_left_snapshots};
@@ -26,7 +26,7 @@ use crate::ambient::Ambient;
 use crate::net::GroupTransport;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::host_lacks_resources;
-use crate::storage::raft_log::{ChoiceError, MirrorProgress, Position};
+use crate::storage::raft_log::{Ballot, ChoiceError, MirrorProgress, Position};
 use crate::storage::wal::Durability;
 use crate::types::{ClusterId, HostId, NodeId};
 use actix::Actor;
@@ -37,8 +37,8 @@ use recovery::vote_as_of_the_snapshot;
 use salvage::{keep_tables, select_to_salvage};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tables::{ChosenTables, FoundTables, choose_tables, discard, find_snapshot};
 use tokio::sync::{mpsc, oneshot};
@@ -209,7 +209,7 @@ pub(super) struct Stores {
 pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let Stores { shared, snapshots, mirror, log, machine } = open_stores(&options).await?;
     remove_left_snapshots(&shared).await;
-    let has_voted = shared.index().standing().ballot.is_some();
+    let ballot = shared.index().standing().ballot;
     let link = Link::new(Arc::clone(&options.transport), options.group.0);
     let hearing = Arc::new(Hearing::new(raft_id(options.host), PATIENCE, options.ambient.clone()));
     let others = Arc::new(Others::default());
@@ -223,8 +223,11 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     };
     let raft = start_raft(&options, &shared, peers, log, machine).await?;
     let candidacy = Arc::new(Candidacy::new(raft.clone()));
-    let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &candidacy, has_voted) };
-    lead_if_alone(&raft, &shared, &candidacy).await;
+    let leads_at_once = may_lead_at_once(shared.host, raft.voter_ids(), ballot);
+    let silent_until = if leads_at_once { Duration::ZERO } else { keep_silent(&options, &candidacy, ballot.is_some()) };
+    if leads_at_once {
+        lead_alone(&raft, &shared, &candidacy).await;
+    }
     let clock = ClusterClock::new(&options.ambient);
     if options.forming == Forming::Alone {
         clock.watch([]);
@@ -257,6 +260,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         permits: proposal_permits(),
         forwards: forward_permits(),
         read_indexes,
+        lease_trust: Mutex::new(LeaseTrust::new(ambient.clock.asleep())),
         link,
         hearing,
         server,
@@ -400,8 +404,11 @@ async fn start_raft(
     Ok(raft)
 }
 
-fn is_alone(raft: &MetaRaft) -> bool {
-    raft.voter_ids().eq(std::iter::once(*raft.node_id()))
+/// Returns whether a host with these voters and this last vote may lead at once, as no other host can: it is the only
+/// voter, by its own log, and gave its last vote to no other host, which may have added voters under it since.
+fn may_lead_at_once(host: u64, mut voters: impl Iterator<Item = u64>, ballot: Option<Ballot>) -> bool {
+    let is_only_voter = voters.next() == Some(host) && voters.next().is_none();
+    is_only_voter && ballot.is_none_or(|ballot| ballot.node == host)
 }
 
 /// Keeps a host that has voted before out of elections, until any lease that it may have granted before this start is
@@ -421,11 +428,8 @@ fn keep_silent(options: &ReplicaOptions, candidacy: &Arc<Candidacy>, has_voted: 
     options.ambient.clock.monotonic() + pause
 }
 
-/// Makes a host that is its group's only voter the leader at once. With other voters, an election decides later.
-async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>, candidacy: &Candidacy) {
-    if !is_alone(raft) {
-        return;
-    }
+/// Makes a host that is its group's only voter the leader at once.
+async fn lead_alone(raft: &MetaRaft, shared: &Arc<Shared>, candidacy: &Candidacy) {
     candidacy.end_silence();
     let lead = async {
         if !raft.is_leader() {
@@ -441,5 +445,22 @@ async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>, candidacy: &Candid
     };
     if tokio::time::timeout(LEAD_PATIENCE, lead).await.is_err() {
         tracing::warn!("this host does not lead its metadata group after {LEAD_PATIENCE:?}; it goes on trying");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_lead_at_once;
+    use crate::storage::raft_log::Ballot;
+
+    #[test]
+    fn only_a_sole_voter_that_voted_for_no_other_host_leads_without_silence() {
+        let of = |node| Some(Ballot { term: 3, node, committed: true });
+        assert!(may_lead_at_once(1, [1].into_iter(), None));
+        assert!(may_lead_at_once(1, [1].into_iter(), of(1)));
+        assert!(!may_lead_at_once(1, [1].into_iter(), of(2)), "host 2 may lead, and its lease may not be over");
+        assert!(!may_lead_at_once(1, [1, 2].into_iter(), of(1)));
+        assert!(!may_lead_at_once(1, [2].into_iter(), None));
+        assert!(!may_lead_at_once(1, std::iter::empty(), None));
     }
 }

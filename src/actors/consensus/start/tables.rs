@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// Finds the newest snapshot on the drives with live copies of the log, and copies it to those of them that lack it. A
 /// snapshot beyond the end of the log is used, too, since a snapshot covers only committed entries: it came from the
 /// leader, or is of entries that the others committed before they were synced here. openraft moves the log up to it. A
-/// drive that does not take it leaves the mirror.
+/// drive that does not take it leaves the mirror; if the snapshot is whole on none, a new one is made after the start.
 pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStore) -> Result<(), StartError> {
     let live: Vec<(NodeId, Drive)> = {
         let drives = shared.drives();
@@ -58,8 +58,12 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
             continue;
         }
         match snapshots.copy_to(node).await {
-            Err(error) if !is_damage(&error) => snapshots.give_up_drive(node, &error).await?,
-            copied => copied?,
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(%node, %error, "the drive gets a metadata snapshot once a new one is made");
+                shared.want_snapshot();
+            }
+            Err(error) => snapshots.give_up_drive(node, &error).await?,
+            Ok(()) => {}
         }
     }
     Ok(())

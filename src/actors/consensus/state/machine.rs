@@ -12,7 +12,7 @@ use crate::actors::consensus::contradiction::check_snapshot;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
 };
-use crate::actors::consensus::shared::{DriveRole, LostDrive, Shared, no_longer_here, read_entries};
+use crate::actors::consensus::shared::{DriveRole, LostDrive, Shared, is_damaged_entry, no_longer_here, read_entries};
 use crate::storage::kv::{Kv, KvRead, KvResult};
 use crate::storage::meta::MetaTables;
 use crate::storage::meta::command::Reply;
@@ -65,6 +65,7 @@ impl StateMachine {
         TablesAt { applied, durable }: TablesAt,
     ) -> Self {
         *shared.history() = History::new(&applied);
+        shared.note_group(&applied);
         shared.publish(Some(tables.clone()));
         let durable = durable.filter(|durable| durable.host == shared.host);
         Self { shared, snapshots, home, place, number_max, tables, applied, durable }
@@ -164,6 +165,7 @@ impl StateMachine {
         Ok(done.unwrap_or_else(lost)?.map(|Done { applied, points, replies, digest_of }| {
             let mut history = self.shared.history();
             points.into_iter().for_each(|point| history.push(point));
+            self.shared.note_group(&applied);
             self.applied = applied;
             if let Some((point, view)) = digest_of {
                 start_digest(&self.shared, point, view);
@@ -191,11 +193,8 @@ impl StateMachine {
                 Err(error) if self.candidates().is_empty() => return Err(error),
                 Err(error) => error,
             };
-            let is_of_no_use = if is_damaged_snapshot(&error) {
-                self.has_others()
-            } else {
-                error.kind() == io::ErrorKind::InvalidData
-            };
+            let is_of_no_use =
+                if is_damaged_source(&error) { self.has_others() } else { error.kind() == io::ErrorKind::InvalidData };
             if is_of_no_use && was_of_no_use {
                 return Err(self.give_up(&error));
             }
@@ -205,11 +204,11 @@ impl StateMachine {
         }
     }
 
-    /// Stops the replica, since neither its tables nor their sources, the snapshot and the log, can be used. If the
-    /// snapshot is damaged, the host rejoins as another member: other hosts have what the snapshot had.
+    /// Stops the replica, since neither its tables nor their sources, the snapshot and the log, can be used. If those
+    /// are damaged, the host rejoins as another member: other hosts have what they had.
     fn give_up(&self, error: &io::Error) -> io::Error {
         let stopped = self.stop(format!("the metadata tables are lost, and cannot be rebuilt: {error}"));
-        if is_damaged_snapshot(error) {
+        if is_damaged_source(error) {
             self.shared.superseded.send_replace(Some(stopped.to_string()));
         }
         stopped
@@ -319,6 +318,7 @@ impl StateMachine {
 
     async fn take(&mut self, place: StatePlace, tables: MetaTables, applied: AppliedAt, history: History) {
         *self.shared.history() = history;
+        self.shared.note_group(&applied);
         let old = std::mem::replace(&mut self.place, place);
         self.tables = tables;
         self.applied = applied;
@@ -429,6 +429,11 @@ fn fresh_kv(home: &dyn StateHome, dir: &std::path::Path, place: &StatePlace) -> 
 
 fn is_damaged_snapshot(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<SnapshotDamaged>())
+}
+
+/// Returns whether tables cannot be rebuilt because the snapshot, or an entry of the log, is damaged on every drive.
+fn is_damaged_source(error: &io::Error) -> bool {
+    is_damaged_snapshot(error) || is_damaged_entry(error)
 }
 
 fn payload_bytes(entry: &LogEntry) -> usize {

@@ -16,9 +16,10 @@ pub use home::{FjallHome, StateHome};
 #[cfg(test)]
 pub use machine::SnapshotBuilder;
 pub use machine::{StateMachine, StatePlace, lies_on_log};
-pub use sending::{SnapshotReader, verify_snapshot};
+pub use sending::SnapshotReader;
 pub use snapshot_files::{
-    SaveError, SnapshotDamaged, WithoutRoom, has_file, is_damage, newest_on, remove_drafts, write_snapshot,
+    SaveError, SnapshotDamaged, WithoutRoom, has_file, is_damage, newest_on, remove_drafts, verify_snapshot,
+    write_snapshot,
 };
 pub use snapshots::{SnapshotFile, SnapshotStore};
 

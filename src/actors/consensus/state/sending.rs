@@ -1,13 +1,10 @@
-//! Reading a snapshot's file to send it to another host, and verifying one that was received.
+//! Reading a snapshot's file to send it to another host.
 
-use super::snapshot_files::{read_head, read_pieces};
+use super::snapshot_files::read_head;
 use super::snapshots::SnapshotFile;
 use crate::actors::consensus::shared::Offload;
-use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
-use crate::storage::meta::snapshot::SnapshotCheck;
-use crate::storage::raft_log::AppliedAt;
+use crate::storage::disk::{Caching, DiskFile, OpenMode};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The open file of a snapshot. It stays readable when a newer snapshot replaces it.
@@ -53,13 +50,4 @@ impl SnapshotReader {
         };
         self.offload.run(read).await?
     }
-}
-
-/// Reads a whole snapshot and verifies every checksum in it. Returns its head. Blocking.
-pub fn verify_snapshot(disk: &dyn Disk, path: &Path) -> io::Result<AppliedAt> {
-    let (head, start) = read_head(disk, path)?;
-    let mut check = SnapshotCheck::new().map_err(io::Error::other)?;
-    read_pieces(disk, path, start, |piece| check.push(piece).map_err(io::Error::other))?;
-    check.finish().map_err(io::Error::other)?;
-    Ok(head)
 }

@@ -9,7 +9,7 @@ use crate::defects::{Defect, has};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably, host_lacks_resources};
 use crate::storage::kv::{Kv, KvError, KvRead};
 use crate::storage::meta::snapshot::{
-    FRAME_HEADER_BYTES, SnapshotError, SnapshotInstaller, SnapshotWriter, frame_bytes, is_whole_frame,
+    FRAME_HEADER_BYTES, SnapshotCheck, SnapshotError, SnapshotInstaller, SnapshotWriter, frame_bytes, is_whole_frame,
 };
 use crate::storage::raft_log::{AppliedAt, Position};
 use crate::types::NodeId;
@@ -244,6 +244,11 @@ fn corrupt(path: &Path, why: &str) -> io::Error {
 
 /// Returns the head of a snapshot file, and the offset at which the tables begin. Blocking.
 pub fn read_head(disk: &dyn Disk, path: &Path) -> io::Result<(AppliedAt, u64)> {
+    read_whole_head(disk, path).map(|(head, bytes)| (head, bytes.len() as u64))
+}
+
+/// Returns the head of a snapshot file, and all bytes before the tables.
+fn read_whole_head(disk: &dyn Disk, path: &Path) -> io::Result<(AppliedAt, Vec<u8>)> {
     let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
     let mut fixed = [0; FIXED_BYTES];
     file.read_exact_at(&mut fixed, 0)?;
@@ -261,7 +266,16 @@ pub fn read_head(disk: &dyn Disk, path: &Path) -> io::Result<(AppliedAt, u64)> {
         return Err(corrupt(path, "the checksum of its head does not match"));
     }
     let head = AppliedAt::decode(&content).map_err(|fault| corrupt(path, &fault.to_string()))?;
-    Ok((head, FIXED_BYTES as u64 + u64::from(length)))
+    Ok((head, [&fixed[..], &content].concat()))
+}
+
+/// Reads a whole snapshot and verifies every checksum in it. Returns its head. Blocking.
+pub fn verify_snapshot(disk: &dyn Disk, path: &Path) -> io::Result<AppliedAt> {
+    let (head, start) = read_head(disk, path)?;
+    let mut check = SnapshotCheck::new().map_err(io::Error::other)?;
+    read_pieces(disk, path, start, |piece| check.push(piece).map_err(io::Error::other))?;
+    check.finish().map_err(io::Error::other)?;
+    Ok(head)
 }
 
 /// Returns whether an installation failed because of the tables, not because of the snapshot.
@@ -333,7 +347,7 @@ pub fn has_file(drive: &Drive, at: Position, bytes: u64) -> bool {
     drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).is_ok_and(|len| len == bytes)
 }
 
-pub fn read_pieces(
+fn read_pieces(
     disk: &dyn Disk,
     path: &Path,
     start: u64,
@@ -352,35 +366,76 @@ pub fn read_pieces(
     Ok(())
 }
 
-/// Copies a snapshot's file to `target`, from the first source that can be read to its end. Fails with
-/// `SnapshotDamaged` if there is none, and otherwise because of the target.
+/// The side that is at fault if a snapshot was not copied.
+enum NotCopied {
+    Source(io::Error),
+    Target(io::Error),
+}
+
+/// Copies a snapshot's file to `target`, from the first source in which every checksum is right. Keeps the file that
+/// `target` has, if that one is whole. Fails with `SnapshotDamaged` if no file is whole, and otherwise because of the
+/// target or of a want of the host's resources.
 pub(super) fn copy_file(sources: &[Drive], target: &Drive, at: LogId, attempt: &Attempt) -> io::Result<()> {
-    let mut last = "it is on no drive".to_owned();
+    if has_whole_file(sources, target, at)? {
+        return remove_earlier(target, at);
+    }
+    let mut last = io::Error::other("it is on no drive");
     for source in sources {
-        let path = snapshot_path(source, at);
-        if let Err(error) = read_head(&*source.disk, &path) {
-            last = error.to_string();
-            continue;
-        }
-        let mut draft = Draft::begin(NodeId(0), target, at, attempt)?;
-        let mut is_refused = false;
-        let write = |piece: &[u8]| attempt.check().and_then(|()| draft.write(piece)).inspect_err(|_| is_refused = true);
-        match read_pieces(&*source.disk, &path, 0, write) {
-            Ok(()) => {
-                let finished = attempt.check().and_then(|()| draft.sync()).and_then(|()| draft.publish());
-                finished.inspect_err(|_| draft.discard())?;
-                return remove_earlier(target, at);
-            }
-            Err(error) => {
-                draft.discard();
-                if is_refused {
-                    return Err(error);
-                }
-                last = error.to_string();
+        match copy_from(source, target, at, attempt) {
+            Ok(()) => return remove_earlier(target, at),
+            Err(NotCopied::Target(error)) => return Err(error),
+            Err(NotCopied::Source(error)) => {
+                tracing::warn!(dir = %source.dir.display(), %error, "a metadata snapshot cannot be copied");
+                // Damage of another source would not show that no file is whole.
+                last = if host_lacks_resources(&last) { last } else { error };
             }
         }
     }
-    Err(SnapshotDamaged(last).into())
+    if host_lacks_resources(&last) { Err(last) } else { Err(SnapshotDamaged(last.to_string()).into()) }
+}
+
+/// Returns whether `target` has a whole file of this snapshot, with the head that the sources have.
+fn has_whole_file(sources: &[Drive], target: &Drive, at: LogId) -> io::Result<bool> {
+    let path = snapshot_path(target, at);
+    let Some(head) = readable(verify_snapshot(&*target.disk, &path))? else { return Ok(false) };
+    for source in sources {
+        if let Some((other, _)) = readable(read_head(&*source.disk, &snapshot_path(source, at)))? {
+            return Ok(head == other);
+        }
+    }
+    Ok(head.at.map(log_id_of) == Some(at))
+}
+
+fn copy_from(source: &Drive, target: &Drive, at: LogId, attempt: &Attempt) -> Result<(), NotCopied> {
+    let path = snapshot_path(source, at);
+    let (_, head) = read_whole_head(&*source.disk, &path).map_err(NotCopied::Source)?;
+    let mut draft = Draft::begin(NodeId(0), target, at, attempt).map_err(NotCopied::Target)?;
+    let written = write_verified(&mut draft, &head, &*source.disk, &path, attempt);
+    let finished = written.and_then(|()| {
+        let finish = attempt.check().and_then(|()| draft.sync()).and_then(|()| draft.publish());
+        finish.map_err(NotCopied::Target)
+    });
+    finished.inspect_err(|_| draft.discard())
+}
+
+/// Writes a snapshot's head, and then its tables as they are read and verified.
+fn write_verified(
+    draft: &mut Draft,
+    head: &[u8],
+    source: &dyn Disk,
+    path: &Path,
+    attempt: &Attempt,
+) -> Result<(), NotCopied> {
+    let of_source = |error: SnapshotError| NotCopied::Source(io::Error::other(error));
+    let mut check = SnapshotCheck::new().map_err(of_source)?;
+    draft.write(head).map_err(NotCopied::Target)?;
+    let mut is_refused = false;
+    let read = read_pieces(source, path, head.len() as u64, |piece| {
+        check.push(piece).map_err(io::Error::other)?;
+        attempt.check().and_then(|()| draft.write(piece)).inspect_err(|_| is_refused = true)
+    });
+    read.map_err(|error| if is_refused { NotCopied::Target(error) } else { NotCopied::Source(error) })?;
+    check.finish().map_err(of_source)
 }
 
 /// Removes the drafts that a process before this one has left. Blocking.
@@ -433,10 +488,13 @@ pub fn newest_on(drive: &Drive) -> io::Result<Option<(Position, AppliedAt, u64)>
 
 #[cfg(test)]
 mod tests {
-    use super::{first_head, install_merged, log_id_of, newest_on, remove_earlier, snapshot_path, write_snapshot};
+    use super::{
+        Attempt, copy_file, first_head, install_merged, is_damage, log_id_of, newest_on, remove_earlier, snapshot_path,
+        verify_snapshot, write_snapshot,
+    };
     use crate::actors::consensus::shared::{Drive, DriveRole};
     use crate::storage::disk::sim::{Shortage, SimDisk};
-    use crate::storage::disk::{host_lacks_resources, replace_file};
+    use crate::storage::disk::{Caching, OpenMode, host_lacks_resources, replace_file};
     use crate::storage::kv::Kv;
     use crate::storage::kv::memory::MemoryKv;
     use crate::storage::meta::tables::TABLES;
@@ -469,6 +527,40 @@ mod tests {
             assert_eq!(first_head(&sources).expect("readable").map(|(head, _)| head), Some(head.clone()));
             install_merged(&sources, &fresh()).expect("installed");
         }
+    }
+
+    #[test]
+    fn a_snapshot_is_copied_only_from_a_whole_file_and_never_over_one() {
+        let disks = [1, 2, 3].map(|_| SimDisk::new(1 << 20));
+        let drives = disks.clone().map(|disk| {
+            let (disk, dir) = (disk.handle(), PathBuf::from("/drive"));
+            Drive { disk, dir, log: None, role: DriveRole::Live, is_out: false }
+        });
+        let at = Position { term: 3, node: 1, index: 8 };
+        let head = AppliedAt { at: Some(at), ..AppliedAt::default() };
+        let write = |drive: &Drive| {
+            let tables: Arc<dyn Kv> = Arc::new(MemoryKv::new(TABLES));
+            write_snapshot(&[(NodeId(1), drive.clone())], &head, tables.snapshot()).expect("written");
+        };
+        let [rotten, other, target] = &drives;
+        let path = snapshot_path(target, log_id_of(at));
+        let copy = |sources: &[Drive]| copy_file(sources, target, log_id_of(at), &Attempt::new(1));
+        let verified = |drive: &Drive| verify_snapshot(&*drive.disk, &path);
+        write(rotten);
+        let end = rotten.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).expect("opened");
+        disks[0].corrupt(&path, end - 3, 1).expect("a stored file");
+        assert!(verified(rotten).is_err());
+        let error = copy(std::slice::from_ref(rotten)).expect_err("its last frame is damaged");
+        assert!(is_damage(&error), "{error}");
+        let left = target.disk.list(&target.snapshot_dir()).expect("listed");
+        assert_eq!(left, [""; 0], "neither a copy nor a draft is left");
+        write(target);
+        copy(std::slice::from_ref(rotten)).expect("the file that is there is whole");
+        assert_eq!(verified(target).expect("it was kept"), head);
+        disks[2].corrupt(&path, end - 3, 1).expect("a stored file");
+        write(other);
+        copy(&[rotten.clone(), other.clone()]).expect("the second source is whole");
+        assert_eq!(verified(target).expect("it was replaced"), head);
     }
 
     #[test]

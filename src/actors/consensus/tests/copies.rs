@@ -6,6 +6,7 @@ use super::home::{MemoryHome, lacks_descriptors};
 use super::power::World;
 use super::tail::{BLOCK, simulate};
 use super::{Host, create_bucket, id_of, put_ok, until};
+use crate::actors::consensus::state::verify_snapshot;
 use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle, ReplicaOptions, StartError, StateHome, start};
 use crate::storage::disk::sim::{DriveFault, Shortage, SimDisk};
 use crate::storage::disk::{Disk, host_lacks_resources, read_file};
@@ -320,6 +321,38 @@ fn scrub_finds_a_damaged_snapshot_and_replaces_it() {
     });
 }
 
+/// The file on the first drive rots. The second drive leaves the mirror and comes back, with its file or without it.
+#[test]
+fn a_drive_that_is_filled_keeps_its_whole_snapshot_and_gets_no_damaged_one() {
+    simulate(async {
+        let image = image(2, true).await;
+        for has_file in [true, false] {
+            let (world, meta) = running(&image).await;
+            let path = some_snapshot(&world.disks[0]);
+            let len = read_file(&*world.disks[0].handle(), &path).expect("read").len() as u64;
+            let before = meta.status().snapshot_index;
+            meta.drive_lost(NodeId(2));
+            until("the drive leaves", || members(&meta) == [1]).await;
+            world.disks[0].corrupt(&path, len - 3, 1).expect("a stored file");
+            if !has_file {
+                world.disks[1].handle().remove(&path).expect("removed");
+            }
+            meta.drive_back(world.options(false).drives[1].clone());
+            until("the drive is filled", || members(&meta) == [1, 2]).await;
+            assert_eq!(meta.status().snapshot_index > before, !has_file, "a new one is made only if none is whole");
+            let path = some_snapshot(&world.disks[1]);
+            verify_snapshot(&*world.disks[1].handle(), &path).expect("it is whole");
+            meta.shutdown().await;
+            let disks = vec![world.disks[1].power_cut(1)];
+            let mut options = World { disks, home: Arc::default(), ..World::new(4, 1) }.options(false);
+            options.drives[0].node = NodeId(2);
+            let meta = start(options).await.expect("the copy is whole");
+            assert_eq!(id_of(&meta, image.bucket, "key-0").await, Some(0));
+            meta.shutdown().await;
+        }
+    });
+}
+
 #[test]
 fn a_scrub_of_the_metadata_without_descriptors_or_memory_fails_and_reports_no_damage() {
     simulate(async {
@@ -572,6 +605,26 @@ fn a_copy_put_back_to_an_older_state_is_not_chosen_beside_a_current_one_that_can
         let meta = start(world.options(false)).await.expect("the replica starts");
         assert_eq!(id_of(&meta, image.bucket, "later").await, Some(9));
         meta.shutdown().await;
+    });
+}
+
+/// The other drive is put back to its state before the last start, and has an end.
+#[test]
+fn a_damaged_copy_put_back_to_an_older_state_is_not_merged_with_a_current_one() {
+    simulate(async {
+        let image = image(2, false).await;
+        let before = blocks(&image.disks[0]);
+        let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+        let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
+        let meta = start(world.options(false)).await.expect("the replica starts");
+        put_ok(&meta, image.bucket, "later", 9).await;
+        meta.shutdown().await;
+        let disks = vec![world.disks[0].power_cut(1), image.disks[1].power_cut(1)];
+        let since: Vec<_> = blocks(&disks[0]).into_iter().filter(|block| !before.contains(block)).collect();
+        assert!(!since.is_empty(), "the last start and the object are in blocks of their own");
+        since.iter().for_each(|block| spoil(&disks[0], block, 2));
+        spoil(&disks[1], &before[3], 1);
+        assert!(matches!(outcome(&image, disks, Arc::default()).await, Outcome::Refused), "the object would be lost");
     });
 }
 

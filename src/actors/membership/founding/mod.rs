@@ -9,9 +9,9 @@
 //! Hosts whose settings differ where they must be equal (the list of hosts, the geometry, the root key) do not agree.
 //! Each reports which host's setting differs and how, and waits until an operator has changed it.
 
-use super::messages::{FoundingAnswer, FoundingAsk, Kind, MEMBERSHIP_GROUP, decode, encode};
+use super::messages::{FoundingAnswer, FoundingAsk, Kind, MEMBERSHIP_GROUP};
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX};
-use crate::net::{GroupCall, GroupService, PeerError, QuicClient};
+use crate::net::{GroupCall, GroupService, PeerError, QuicClient, decode_body, encode_body};
 use crate::storage::identity::Founder;
 use crate::storage::meta::record::HostRecord;
 use crate::storage::ring::{auto_geometry_of_hosts, pointless_parity};
@@ -50,7 +50,7 @@ impl Agreement {
     pub fn cluster(&self) -> ClusterId {
         let mut digest = Sha256::new();
         digest.update(b"sherd cluster of founders, version 1");
-        digest.update(encode(&self.0));
+        digest.update(encode_body(&self.0));
         let digest = digest.finalize();
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
@@ -294,9 +294,9 @@ fn reasons(missing: &[String], differing: &[String]) -> Vec<String> {
 async fn ask(client: &QuicClient, own: &Founder, address: &str) -> Result<FoundingAnswer, String> {
     let asked = async {
         let remote = client.connect(address, None).await.map_err(|error| error.to_string())?;
-        let body = encode(&FoundingAsk { own: own.clone() });
+        let body = encode_body(&FoundingAsk { own: own.clone() });
         let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Founding as u8, body };
-        let answer = remote.group_call(call).await.and_then(|answer| decode(&answer));
+        let answer = remote.group_call(call).await.and_then(|answer| decode_body(&answer));
         let answer: FoundingAnswer = answer.map_err(|error: PeerError| error.to_string())?;
         match &answer {
             FoundingAnswer::Gathering { own, .. } if own.host != remote.greeting().host => {

@@ -11,10 +11,11 @@ use crate::actors::frontend::Permit;
 use crate::actors::log::Threads;
 use crate::actors::mover::{Moved, MoverHandle, Moving, MovingOptions};
 use crate::actors::peers::{ConnectionPool, HashRing, LayoutChanged, ReadLatencies, RingReader, Suspects};
+use crate::actors::put_task::PutObjectRequest;
 use crate::actors::request::test_hosts::Hosts;
 use crate::actors::request::{
-    ActiveReads, ActiveWrites, BodyChecks, BodyStream, ByteRange, InPlace, Metadata, PutObjectRequest, RequestContext,
-    RequestTimes, Upload,
+    ActiveReads, ActiveWrites, BodyChecks, BodyStream, ByteRange, InPlace, Metadata, RequestContext, RequestTimes,
+    Upload,
 };
 use crate::actors::upkeep::{ClusterContext, Pace, UnderWayService};
 use crate::actors::{get_task, put_task};

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use std::time::Duration;
 
+mod events;
 mod extend;
 mod faults;
 mod memory;

@@ -8,11 +8,9 @@ pub(in crate::api) use missing::watch as watch_root_keys;
 pub(super) use rewrap::rewrap;
 pub use rewrap::{Rewrap, RewrapCursor, Rewrapped};
 
-use super::source::AdminError;
+use super::documents::{TRIES_MAX, refused, write};
 use super::{Admin, Refusal};
-use crate::actors::meta::{
-    Change, DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, MetaView, Refusal as Refused, Reply,
-};
+use crate::actors::meta::{DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, MetaView};
 use crate::actors::sealing::{
     KMS_DEFAULT_KEY, KeyPath, NamedKey, SSE_S3_KEY, SealingError, alias_document, is_key_name,
 };
@@ -22,8 +20,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The number of attempts of a change, each of which can conflict with another change of the key.
-const TRIES_MAX: usize = 8;
 const PAGE_ROWS: usize = 256;
 /// The prefix of keys among the documents of their kind, which also has the aliases.
 const KEYS: &str = "key/";
@@ -217,20 +213,6 @@ fn document_key(path: KeyPath<'_>) -> DocumentKey {
 
 fn written(path: KeyPath<'_>, expect: Expect, value: Bytes) -> DocumentWrite {
     DocumentWrite { key: document_key(path), expect, value: Some(value) }
-}
-
-/// Writes documents; returns false, without a write, if an expectation does not hold.
-async fn write(admin: &Admin, writes: Vec<DocumentWrite>) -> Result<bool, Refusal> {
-    admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
-    match admin.gateway.meta().propose(Change::WriteDocuments(writes)).await.map_err(Refusal::unavailable)? {
-        Reply::Refused(Refused::DocumentChanged) => Ok(false),
-        Reply::Refused(refusal) => Err(refused(refusal.to_string())),
-        _ => Ok(true),
-    }
-}
-
-fn refused(why: String) -> Refusal {
-    Refusal::Source(AdminError::Refused(why))
 }
 
 fn failed(error: SealingError) -> Refusal {

@@ -8,6 +8,7 @@ mod keys;
 mod policies;
 mod providers;
 mod roles;
+mod tagged;
 mod users;
 
 use super::call::{Answered, Call};
@@ -25,10 +26,10 @@ const ACTIONS: &[&[(&str, Action)]] = &[
     policies::ACTIONS,
     providers::ACTIONS,
     roles::ACTIONS,
+    tagged::ACTIONS,
     users::ACTIONS,
 ];
 
-#[cfg(test)]
 pub fn names() -> impl Iterator<Item = &'static str> {
     ACTIONS.iter().flat_map(|part| part.iter()).map(|(name, _)| *name)
 }

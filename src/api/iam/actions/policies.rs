@@ -1,12 +1,12 @@
 //! The actions on managed policies and their versions.
 
-use super::{Action, as_pairs, removed_keys, tag_keys, tags};
+use super::{Action, as_pairs, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome, Page, Scan};
 use crate::api::iam::parameters::Paging;
 use crate::api::iam::xml::Xml;
 use crate::api::identity::changes::policies::{self, NewPolicy};
 use crate::api::identity::names;
-use crate::api::identity::records::{GroupRecord, PolicyRecord, PolicyVersion, Record, RoleRecord, UserRecord};
+use crate::api::identity::records::{GroupRecord, PolicyRecord, PolicyVersion, Record, RoleRecord, Tags, UserRecord};
 use crate::api::identity::{BUILT_IN, BuiltInPolicy, IdentityError, Managed};
 use crate::limits::IDENTITIES_LISTED_BYTES;
 use crate::types::UnixMs;
@@ -25,9 +25,6 @@ pub const ACTIONS: &[(&str, Action)] = &[
     ("SetDefaultPolicyVersion", set_default_version),
     ("DeletePolicyVersion", delete_version),
     ("ListEntitiesForPolicy", list_entities),
-    ("TagPolicy", tag),
-    ("UntagPolicy", untag),
-    ("ListPolicyTags", list_tags),
 ];
 
 fn entry(xml: &mut Xml, policy: &PolicyRecord) {
@@ -76,15 +73,22 @@ fn built_in_version() -> PolicyVersion {
     PolicyVersion { number: 1, created: BUILT_IN_SINCE }
 }
 
+/// Returns the tags of a policy; a built-in one has none.
+pub fn tags_of(call: &Call<'_>, arn: &str) -> Result<Tags, IdentityError> {
+    Ok(match call.directory().managed(call.account(), arn)? {
+        Managed::Local(stored) => stored.record.tags,
+        Managed::BuiltIn(_) => Vec::new(),
+    })
+}
+
 /// Returns the policy ARN in the call, after a check that the caller may perform the action on it. The condition keys
 /// are those given and the policy's tags.
-fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
+pub fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
     let arn = call.required("PolicyArn")?;
-    let existing = match call.directory().managed(call.account(), arn) {
-        Ok(Managed::Local(stored)) => stored.record.tags,
+    let existing = match tags_of(call, arn) {
         // A caller who may not perform the action does not learn whether the policy exists.
-        Ok(Managed::BuiltIn(_)) | Err(IdentityError::NoSuchEntity(_) | IdentityError::InvalidInput(_)) => Vec::new(),
-        Err(error) => return Err(error),
+        Err(IdentityError::NoSuchEntity(_) | IdentityError::InvalidInput(_)) => Vec::new(),
+        existing => existing?,
     };
     call.allow_tagged(action, arn, &existing, keys)?;
     Ok(arn)
@@ -94,7 +98,11 @@ fn create(call: &Call<'_>) -> Answered {
     let (name, path, document) = (call.required("PolicyName")?, call.path(), call.required("PolicyDocument")?);
     let new_tags = call.parameters.tags("Tags");
     let keys = tag_keys(&new_tags);
-    call.allow("iam:CreatePolicy", &names::arn(call.account(), "policy", path, name), &as_pairs(&keys))?;
+    let arn = names::arn(call.account(), "policy", path, name);
+    call.allow("iam:CreatePolicy", &arn, &as_pairs(&keys))?;
+    if !new_tags.is_empty() {
+        call.allow("iam:TagPolicy", &arn, &as_pairs(&keys))?;
+    }
     let description = call.parameters.text("Description");
     let new = NewPolicy { name, path, description, document, tags: new_tags };
     let made = policies::create(call.editor, call.account(), new)?;
@@ -321,30 +329,5 @@ fn list_entities(call: &Call<'_>) -> Answered {
             xml.text("RoleId", &role.id);
         });
         page.end(xml);
-    })
-}
-
-fn tag(call: &Call<'_>) -> Answered {
-    let added = call.parameters.tags("Tags");
-    let arn = allowed(call, "iam:TagPolicy", &as_pairs(&tag_keys(&added)))?;
-    Outcome::done(policies::tag(call.editor, call.account(), arn, added)?)
-}
-
-fn untag(call: &Call<'_>) -> Answered {
-    let gone = call.parameters.list("TagKeys");
-    let arn = allowed(call, "iam:UntagPolicy", &removed_keys(&gone))?;
-    Outcome::done(policies::untag(call.editor, call.account(), arn, &gone)?)
-}
-
-fn list_tags(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:ListPolicyTags", &[])?;
-    let existing = match call.directory().managed(call.account(), arn)? {
-        Managed::Local(stored) => stored.record.tags,
-        Managed::BuiltIn(_) => Vec::new(),
-    };
-    let page = call.page_of(existing, |(key, _)| key.clone())?;
-    Outcome::lookup(|xml| {
-        page.end(xml);
-        tags(xml, &page.items);
     })
 }

@@ -1,6 +1,6 @@
 //! The actions on OpenID Connect providers.
 
-use super::{Action, as_pairs, removed_keys, tag_keys, tags};
+use super::{Action, as_pairs, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::identity::IdentityError;
 use crate::api::identity::changes::providers::{self, NewProvider};
@@ -15,12 +15,9 @@ pub const ACTIONS: &[(&str, Action)] = &[
     ("AddClientIDToOpenIDConnectProvider", add_client_id),
     ("RemoveClientIDFromOpenIDConnectProvider", remove_client_id),
     ("UpdateOpenIDConnectProviderThumbprint", set_thumbprints),
-    ("TagOpenIDConnectProvider", tag),
-    ("UntagOpenIDConnectProvider", untag),
-    ("ListOpenIDConnectProviderTags", list_tags),
 ];
 
-fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
+pub fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
     let arn = call.required("OpenIDConnectProviderArn")?;
     let existing = match call.directory().provider(call.account(), arn) {
         Ok(stored) => stored.record.tags,
@@ -35,7 +32,11 @@ fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&
 fn create(call: &Call<'_>) -> Answered {
     let (url, new_tags) = (call.required("Url")?, call.parameters.tags("Tags"));
     let arn = format!("arn:aws:iam::{}:oidc-provider/{}", call.account(), names::without_scheme(url));
-    call.allow("iam:CreateOpenIDConnectProvider", &arn, &as_pairs(&tag_keys(&new_tags)))?;
+    let keys = tag_keys(&new_tags);
+    call.allow("iam:CreateOpenIDConnectProvider", &arn, &as_pairs(&keys))?;
+    if !new_tags.is_empty() {
+        call.allow("iam:TagOpenIDConnectProvider", &arn, &as_pairs(&keys))?;
+    }
     let new = NewProvider {
         url: url.to_owned(),
         client_ids: call.parameters.list("ClientIDList"),
@@ -98,26 +99,4 @@ fn set_thumbprints(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:UpdateOpenIDConnectProviderThumbprint", &[])?;
     let thumbprints = call.parameters.list("ThumbprintList");
     Outcome::done(providers::set_thumbprints(call.editor, call.account(), arn, thumbprints)?)
-}
-
-fn tag(call: &Call<'_>) -> Answered {
-    let added = call.parameters.tags("Tags");
-    let arn = allowed(call, "iam:TagOpenIDConnectProvider", &as_pairs(&tag_keys(&added)))?;
-    Outcome::done(providers::tag(call.editor, call.account(), arn, added)?)
-}
-
-fn untag(call: &Call<'_>) -> Answered {
-    let gone = call.parameters.list("TagKeys");
-    let arn = allowed(call, "iam:UntagOpenIDConnectProvider", &removed_keys(&gone))?;
-    Outcome::done(providers::untag(call.editor, call.account(), arn, &gone)?)
-}
-
-fn list_tags(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:ListOpenIDConnectProviderTags", &[])?;
-    let provider = call.directory().provider(call.account(), arn)?.record;
-    let page = call.page_of(provider.tags, |(key, _)| key.clone())?;
-    Outcome::lookup(|xml| {
-        page.end(xml);
-        tags(xml, &page.items);
-    })
 }

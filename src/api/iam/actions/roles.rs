@@ -1,7 +1,7 @@
 //! The actions on roles.
 
 use super::holders::boundary_of;
-use super::{Action, as_pairs, boundary, removed_keys, tag_keys, tags};
+use super::{Action, as_pairs, boundary, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::iam::xml::Xml;
 use crate::api::identity::IdentityError;
@@ -17,9 +17,6 @@ pub const ACTIONS: &[(&str, Action)] = &[
     ("UpdateRoleDescription", update_description),
     ("UpdateAssumeRolePolicy", set_trust),
     ("DeleteRole", delete),
-    ("TagRole", tag),
-    ("UntagRole", untag),
-    ("ListRoleTags", list_tags),
     ("PutRolePermissionsBoundary", put_boundary),
     ("DeleteRolePermissionsBoundary", delete_boundary),
 ];
@@ -43,7 +40,7 @@ fn full(xml: &mut Xml, role: &RoleRecord) {
     }
 }
 
-fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
+pub fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
     let name = call.required("RoleName")?;
     call.allow_named(action, name, RoleRecord::arn, keys)?;
     Ok(name)
@@ -111,28 +108,6 @@ fn set_trust(call: &Call<'_>) -> Answered {
 fn delete(call: &Call<'_>) -> Answered {
     let name = allowed(call, "iam:DeleteRole", &[])?;
     Outcome::done(roles::delete(call.editor, call.account(), name)?)
-}
-
-fn tag(call: &Call<'_>) -> Answered {
-    let added = call.parameters.tags("Tags");
-    let name = allowed(call, "iam:TagRole", &as_pairs(&tag_keys(&added)))?;
-    Outcome::done(roles::tag(call.editor, call.account(), name, added)?)
-}
-
-fn untag(call: &Call<'_>) -> Answered {
-    let gone = call.parameters.list("TagKeys");
-    let name = allowed(call, "iam:UntagRole", &removed_keys(&gone))?;
-    Outcome::done(roles::untag(call.editor, call.account(), name, &gone)?)
-}
-
-fn list_tags(call: &Call<'_>) -> Answered {
-    let name = allowed(call, "iam:ListRoleTags", &[])?;
-    let role = call.directory().role(call.account(), name)?.record;
-    let page = call.page_of(role.tags, |(key, _)| key.clone())?;
-    Outcome::lookup(|xml| {
-        page.end(xml);
-        tags(xml, &page.items);
-    })
 }
 
 fn put_boundary(call: &Call<'_>) -> Answered {

@@ -1,7 +1,7 @@
 //! The actions on users.
 
 use super::holders::boundary_of;
-use super::{Action, as_pairs, boundary, removed_keys, tag_keys, tags};
+use super::{Action, as_pairs, boundary, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::iam::xml::Xml;
 use crate::api::identity::changes::users::{self, NewUser};
@@ -16,9 +16,6 @@ pub const ACTIONS: &[(&str, Action)] = &[
     ("ListUsers", list),
     ("UpdateUser", update),
     ("DeleteUser", delete),
-    ("TagUser", tag),
-    ("UntagUser", untag),
-    ("ListUserTags", list_tags),
     ("PutUserPermissionsBoundary", put_boundary),
     ("DeleteUserPermissionsBoundary", delete_boundary),
 ];
@@ -40,8 +37,10 @@ fn full(xml: &mut Xml, user: &UserRecord) {
     }
 }
 
-fn allow(call: &Call<'_>, action: &str, name: &str, keys: &[(&str, &str)]) -> Result<(), IdentityError> {
-    call.allow_named(action, name, UserRecord::arn, keys)
+pub fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
+    let name = call.required("UserName")?;
+    call.allow_named(action, name, UserRecord::arn, keys)?;
+    Ok(name)
 }
 
 fn create(call: &Call<'_>) -> Answered {
@@ -76,7 +75,7 @@ fn get(call: &Call<'_>) -> Answered {
     let name = name.ok_or_else(|| {
         IdentityError::Validation("Must specify userName when calling with non-User credentials".to_owned())
     })?;
-    allow(call, "iam:GetUser", name, &[])?;
+    call.allow_named("iam:GetUser", name, UserRecord::arn, &[])?;
     let user = call.directory().user(call.account(), name)?.record;
     Outcome::lookup(|xml| xml.within("User", |xml| full(xml, &user)))
 }
@@ -93,9 +92,8 @@ fn list(call: &Call<'_>) -> Answered {
 }
 
 fn update(call: &Call<'_>) -> Answered {
-    let name = call.required("UserName")?;
+    let name = allowed(call, "iam:UpdateUser", &[])?;
     let (new_name, new_path) = (call.parameters.text("NewUserName"), call.parameters.text("NewPath"));
-    allow(call, "iam:UpdateUser", name, &[])?;
     if new_name.is_some() || new_path.is_some() {
         let old = call.directory().user(call.account(), name)?.record;
         let to = names::arn(call.account(), "user", new_path.unwrap_or(&old.path), new_name.unwrap_or(&old.name));
@@ -105,44 +103,20 @@ fn update(call: &Call<'_>) -> Answered {
 }
 
 fn delete(call: &Call<'_>) -> Answered {
-    let name = call.required("UserName")?;
-    allow(call, "iam:DeleteUser", name, &[])?;
+    let name = allowed(call, "iam:DeleteUser", &[])?;
     Outcome::done(users::delete(call.editor, call.account(), name)?)
-}
-
-fn tag(call: &Call<'_>) -> Answered {
-    let (name, added) = (call.required("UserName")?, call.parameters.tags("Tags"));
-    allow(call, "iam:TagUser", name, &as_pairs(&tag_keys(&added)))?;
-    Outcome::done(users::tag(call.editor, call.account(), name, added)?)
-}
-
-fn untag(call: &Call<'_>) -> Answered {
-    let (name, gone) = (call.required("UserName")?, call.parameters.list("TagKeys"));
-    allow(call, "iam:UntagUser", name, &removed_keys(&gone))?;
-    Outcome::done(users::untag(call.editor, call.account(), name, &gone)?)
-}
-
-fn list_tags(call: &Call<'_>) -> Answered {
-    let name = call.required("UserName")?;
-    allow(call, "iam:ListUserTags", name, &[])?;
-    let user = call.directory().user(call.account(), name)?.record;
-    let page = call.page_of(user.tags, |(key, _)| key.clone())?;
-    Outcome::lookup(|xml| {
-        page.end(xml);
-        tags(xml, &page.items);
-    })
 }
 
 fn put_boundary(call: &Call<'_>) -> Answered {
     let (name, arn) = (call.required("UserName")?, call.required("PermissionsBoundary")?);
-    allow(call, "iam:PutUserPermissionsBoundary", name, &[("iam:PermissionsBoundary", arn)])?;
+    let keys = [("iam:PermissionsBoundary", arn)];
+    call.allow_named("iam:PutUserPermissionsBoundary", name, UserRecord::arn, &keys)?;
     Outcome::done(users::set_boundary(call.editor, call.account(), name, Some(arn))?)
 }
 
 fn delete_boundary(call: &Call<'_>) -> Answered {
-    let name = call.required("UserName")?;
-    let old = boundary_of::<UserRecord>(call, name)?;
+    let old = boundary_of::<UserRecord>(call, call.required("UserName")?)?;
     let keys: Vec<_> = old.iter().map(|arn| ("iam:PermissionsBoundary", arn.as_str())).collect();
-    allow(call, "iam:DeleteUserPermissionsBoundary", name, &keys)?;
+    let name = allowed(call, "iam:DeleteUserPermissionsBoundary", &keys)?;
     Outcome::done(users::set_boundary(call.editor, call.account(), name, None)?)
 }

@@ -45,7 +45,6 @@ const ACTIONS: &[(&str, StsAction)] = &[
 /// The action that needs no signature: the token in the call authenticates the caller.
 pub const UNSIGNED_ACTION: &str = "AssumeRoleWithWebIdentity";
 
-#[cfg(test)]
 pub fn names() -> impl Iterator<Item = &'static str> {
     ACTIONS.iter().map(|(name, _)| *name).chain([UNSIGNED_ACTION])
 }

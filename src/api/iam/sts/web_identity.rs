@@ -48,10 +48,12 @@ pub async fn assume_with_web_identity(
         return Err(IamFault::InvalidIdentityToken("The web identity token is too long.".to_owned()));
     }
     let token = Unverified::parse(token).map_err(invalid)?;
-    let view = service.store.view().await?;
-    let directory = service.directory(&*view);
-    // The role is looked up only after the token is verified, so that nobody else learns which roles exist.
-    let provider = provider_of(directory, account_of(arn)?, &token)?;
+    let issuer = token.issuer().unwrap_or_default().to_owned();
+    let account = account_of(arn)?;
+    let provider = {
+        let view = service.store.view().await?;
+        provider_of(service.directory(&*view), account, &issuer)?
+    };
     let key_set =
         service.key_sets.key_set(without_scheme(&provider.url)).await.map_err(|why| unavailable(&provider, &why))?;
     let claims = token.verify(&key_set).map_err(|error| match error {
@@ -60,6 +62,11 @@ pub async fn assume_with_web_identity(
     })?;
     let now = service.ambient.clock.unix_ms();
     check_times(&claims, now)?;
+    // Fetching the keys may take long: the decision is on the provider and the role of now. The role is looked up only
+    // after the token is verified, so that nobody else learns which roles exist.
+    let view = service.store.view().await?;
+    let directory = service.directory(&*view);
+    let provider = provider_of(directory, account, &issuer)?;
     let claims = Claims::of(&claims, &provider)?;
     let role = find_role_by(directory, arn)?.ok_or_else(refused)?;
     allow(&role, &provider, &claims, name, request_keys(facts.clone(), now))?;
@@ -105,9 +112,8 @@ fn account_of(arn: &str) -> Result<&str, IamFault> {
     Ok(parsed.account)
 }
 
-/// Finds the provider that the token claims as issuer, in the account of the role.
-fn provider_of(directory: Directory<'_>, account: &str, token: &Unverified<'_>) -> Result<ProviderRecord, IamFault> {
-    let issuer = token.issuer().unwrap_or_default();
+/// Finds the provider with the issuer that a token claims, in the account of the role.
+fn provider_of(directory: Directory<'_>, account: &str, issuer: &str) -> Result<ProviderRecord, IamFault> {
     let absent =
         || IamFault::InvalidIdentityToken(format!("No OpenIDConnect provider found in your account for {issuer}"));
     let url = Some(without_scheme(issuer)).filter(|url| !url.is_empty()).ok_or_else(absent)?;
@@ -156,10 +162,7 @@ impl Claims {
         let subject = text("sub").ok_or_else(|| missing("sub"))?;
         let audiences = texts(claims.get("aud"));
         let authorized = text("azp");
-        let mut candidates = audiences.iter().chain(&authorized);
-        // A provider without client ids accepts tokens for any client.
-        let known = |id: &&String| provider.client_ids.is_empty() || provider.client_ids.contains(id);
-        let audience = candidates.find(known).cloned();
+        let audience = audience_of(claims, &audiences, &provider.client_ids);
         let audience = audience.ok_or_else(|| IamFault::InvalidIdentityToken("Incorrect token audience".to_owned()))?;
         let mut keys: Tags = vec![("aws:FederatedProvider".to_owned(), provider.arn())];
         let prefix = without_scheme(&provider.url);
@@ -173,6 +176,14 @@ impl Claims {
         let (tags, transitive) = session_tags(claims)?;
         Ok(Self { issuer: provider.url.clone(), subject, audience, tags, transitive, keys })
     }
+}
+
+/// Returns the first audience of the token that is a client id of the provider. There is none if the token has an
+/// authorized party (OpenID Connect Core 1.0, 2: `azp`) that is no client id, or if the provider has no client ids.
+fn audience_of(claims: &Map<String, Value>, audiences: &[String], client_ids: &[String]) -> Option<String> {
+    let is_client = |id: &str| client_ids.iter().any(|known| known == id);
+    let is_authorized = claims.get("azp").is_none_or(|party| party.as_str().is_some_and(is_client));
+    audiences.iter().find(|audience| is_authorized && is_client(audience)).cloned()
 }
 
 /// Returns the tags of the session and the keys of the transitive ones, from their claim. A tag has exactly one value,

@@ -97,6 +97,25 @@ async fn removing_tags_is_decided_by_their_keys() {
 }
 
 #[tokio::test]
+async fn tags_of_a_new_policy_or_provider_need_the_permission_to_tag() {
+    let host = Host::new().await;
+    let document =
+        escaped(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#);
+    for (action, tag, parameters) in [
+        ("CreatePolicy", "TagPolicy", format!("PolicyName=New&PolicyDocument={document}")),
+        ("CreateOpenIDConnectProvider", "TagOpenIDConnectProvider", "Url=https%3A%2F%2Fnew.example.org".to_owned()),
+    ] {
+        let tagged = format!("Action={action}&{parameters}&Tags.member.1.Key=team&Tags.member.1.Value=a");
+        let create = format!("iam:{action}");
+        alice_has_only(&host, json!([{"Effect": "Allow", "Action": create, "Resource": "*"}])).await;
+        refused(&host, &tagged).await;
+        let both = [create, format!("iam:{tag}")];
+        alice_has_only(&host, json!([{"Effect": "Allow", "Action": both, "Resource": "*"}])).await;
+        allowed(&host, &tagged).await;
+    }
+}
+
+#[tokio::test]
 async fn removing_a_permissions_boundary_is_decided_by_that_boundary() {
     let host = host().await;
     let condition = json!({"StringEquals": {"iam:PermissionsBoundary": POLICY}});

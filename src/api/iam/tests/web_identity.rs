@@ -1,10 +1,13 @@
 //! Tests of AssumeRoleWithWebIdentity.
 
-use super::{ALICE, Host, ROOT, Response, escaped};
+use super::{ALICE, Host, MemoryStore, ROOT, Response, escaped};
+use crate::api::iam::KeySets;
+use crate::api::identity::tests::memory::Rows;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const ISSUER: &str = "https://id.example.org/realm";
 /// 1 May 2024, the time of the tests.
@@ -44,6 +47,27 @@ impl Provider {
 
 fn claims() -> Value {
     json!({"iss": ISSUER, "sub": "subject", "aud": ["app", "other"], "exp": NOW + 60, "iat": NOW, "azp": "app"})
+}
+
+/// A source of one key set. The stored identities change while it is fetched.
+struct KeysDuringChange {
+    key_set: String,
+    store: Arc<MemoryStore>,
+    after: Rows,
+}
+
+impl std::fmt::Debug for KeysDuringChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeysDuringChange").finish_non_exhaustive()
+    }
+}
+
+#[async_trait::async_trait]
+impl KeySets for KeysDuringChange {
+    async fn key_set(&self, _url: &str) -> Result<String, String> {
+        *self.store.rows.lock().expect("no test panics with it") = self.after.clone();
+        Ok(self.key_set.clone())
+    }
 }
 
 /// Returns a host with a role that one subject of the provider may assume through the client `app`.
@@ -126,6 +150,67 @@ async fn a_forged_expired_or_foreign_web_identity_token_is_refused() {
     assert_eq!(assume(&host, &provider.token(&strange)).await.code(), (400, "InvalidIdentityToken"));
     *host.key_set.0.lock().expect("no test panics with it") = Err("it is away".to_owned());
     assert_eq!(assume(&host, &good).await.code(), (400, "IDPCommunicationError"));
+}
+
+#[tokio::test]
+async fn a_web_identity_token_is_for_a_client_id_of_its_provider() {
+    let provider = Provider::new();
+    let host = host(&provider).await;
+    let invalid = (400, "InvalidIdentityToken");
+    for (audiences, party, expected) in [
+        (json!("app"), json!("app"), (200, "")),
+        (json!(["other", "app"]), json!("app"), (200, "")),
+        (json!("app"), json!("strange"), invalid),
+        (json!("app"), json!(["app"]), invalid),
+        (json!("app"), json!(null), invalid),
+        (json!("strange"), json!("app"), invalid),
+        (json!([]), json!("app"), invalid),
+        (json!(null), json!("app"), invalid),
+    ] {
+        let mut claims = claims();
+        (claims["aud"], claims["azp"]) = (audiences, party);
+        assert_eq!(assume(&host, &provider.token(&claims)).await.code(), expected, "{claims}");
+    }
+    let mut claims = claims();
+    claims.as_object_mut().expect("an object").remove("azp");
+    assert_eq!(assume(&host, &provider.token(&claims)).await.code(), (200, ""), "no token needs a party");
+}
+
+#[tokio::test]
+async fn a_provider_without_client_ids_accepts_no_token() {
+    let provider = Provider::new();
+    let host = host(&provider).await;
+    let token = provider.token(&claims());
+    let arn = "arn:aws:iam::111122223333:oidc-provider/id.example.org/realm";
+    let change = async |action: &str| {
+        let form = format!("Action={action}OpenIDConnectProvider&OpenIDConnectProviderArn={arn}&ClientID=app");
+        assert_eq!(host.iam(ROOT, &form).await.status, 200, "{form}");
+    };
+    change("RemoveClientIDFrom").await;
+    assert_eq!(assume(&host, &token).await.code(), (400, "InvalidIdentityToken"));
+    change("AddClientIDTo").await;
+    assert_eq!(assume(&host, &token).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_provider_or_role_that_is_deleted_while_its_keys_are_fetched_gives_no_session() {
+    let provider = Provider::new();
+    let delete_provider = "Action=DeleteOpenIDConnectProvider\
+                           &OpenIDConnectProviderArn=arn:aws:iam::111122223333:oidc-provider/id.example.org/realm";
+    for (form, expected) in
+        [(delete_provider, (400, "InvalidIdentityToken")), ("Action=DeleteRole&RoleName=web", (403, "AccessDenied"))]
+    {
+        let mut host = host(&provider).await;
+        let rows = || host.store.rows.lock().expect("no test panics with it").clone();
+        let before = rows();
+        assert_eq!(host.iam(ROOT, form).await.status, 200, "{form}");
+        let after = rows();
+        *host.store.rows.lock().expect("no test panics with it") = before;
+        assert_eq!(assume(&host, &provider.token(&claims())).await.status, 200);
+        let keys = KeysDuringChange { key_set: provider.key_set(), store: Arc::clone(&host.store), after };
+        host.service.key_sets = Arc::new(keys);
+        assert_eq!(assume(&host, &provider.token(&claims())).await.code(), expected, "{form}");
+    }
 }
 
 #[tokio::test]

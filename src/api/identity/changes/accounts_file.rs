@@ -1,5 +1,6 @@
 //! The accounts file (`SHERD_ACCOUNTS_FILE`, docs/reference/identities.md): parsing, and the changes that bring the
-//! stored identities in line with it. What is up to date is not written again.
+//! stored identities in line with it. What is up to date is not written again. The file does not say whether a key is
+//! active: a key that was deactivated stays so.
 
 use super::accounts::{self, AccountShape};
 use super::editor::{Decided, Decision, Draft, Editor, write};
@@ -87,8 +88,16 @@ struct Remembered {
 /// A part of the file that fits into one entry of the log, whatever the size of the file.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
-    Account(&'a AccountInFile),
-    User(&'a str, &'a UserInFile),
+    Account {
+        file: &'a AccountsFile,
+        account: &'a AccountInFile,
+    },
+    User {
+        file: &'a AccountsFile,
+        /// The account id.
+        account: &'a str,
+        user: &'a UserInFile,
+    },
     /// Deletes the access keys that are no longer in the file.
     Forget(&'a AccountsFile),
 }
@@ -124,24 +133,31 @@ impl AccountsFile {
             .flat_map(|account| account.keys.iter().chain(account.users.iter().flat_map(|user| user.keys.iter())))
     }
 
+    /// Returns whether the owner of a key is a root, or a user whom the file names.
+    fn names(&self, owner: &KeyOwner) -> bool {
+        let KeyOwner::User { account, name } = owner else { return true };
+        let mut accounts = self.accounts.iter().filter(|listed| listed.id == *account);
+        accounts.any(|listed| listed.users.iter().any(|user| user.name.eq_ignore_ascii_case(name)))
+    }
+
     /// Returns the steps, to be decided and written one after the other. After a conflict a step is decided again.
     pub fn steps(&self) -> Vec<Step<'_>> {
         let accounts = self.accounts.iter().flat_map(|account| {
-            let users = account.users.iter().map(|user| Step::User(&account.id, user));
-            std::iter::once(Step::Account(account)).chain(users)
+            let users = account.users.iter().map(|user| Step::User { file: self, account: &account.id, user });
+            std::iter::once(Step::Account { file: self, account }).chain(users)
         });
         std::iter::once(Step::Forget(self)).chain(accounts).collect()
     }
 }
 
-/// Decides a step. There are no writes if the stored identities agree with the file.
-pub fn decide(editor: &Editor<'_>, step: Step<'_>) -> Decision<()> {
-    let writes = match step {
-        Step::Forget(file) => forget(editor, file)?,
-        Step::Account(account) => put_account(editor, account)?,
-        Step::User(account, user) => put_user(editor, account, user)?,
-    };
-    Ok(Decided::new(writes, ()))
+/// Decides a step. There are no writes if the stored identities agree with the file. The answer says which keys of the
+/// file were refused, and why, a sentence each.
+pub fn decide(editor: &Editor<'_>, step: Step<'_>) -> Decision<Vec<String>> {
+    match step {
+        Step::Forget(file) => Ok(Decided::new(forget(editor, file)?, Vec::new())),
+        Step::Account { file, account } => put_account(editor, file, account),
+        Step::User { file, account, user } => put_user(editor, file, account, user),
+    }
 }
 
 /// Decides all steps, and writes nothing: a file with a step that is refused must not be applied in part.
@@ -167,7 +183,7 @@ fn drafted<T>(
     Ok(decided.answer)
 }
 
-fn put_account(editor: &Editor<'_>, account: &AccountInFile) -> Result<Vec<DocumentWrite>, IdentityError> {
+fn put_account(editor: &Editor<'_>, file: &AccountsFile, account: &AccountInFile) -> Decision<Vec<String>> {
     let mut draft = Draft::new(editor.directory.documents());
     let shape = AccountShape {
         id: &account.id,
@@ -176,13 +192,14 @@ fn put_account(editor: &Editor<'_>, account: &AccountInFile) -> Result<Vec<Docum
         canonical_id: account.canonical_id.as_deref(),
     };
     drafted(editor, &mut draft, |editor| accounts::put(editor, shape))?;
+    let mut refused = Vec::new();
     for key in &account.keys {
-        put_key(editor, &mut draft, &account.id, Whose::Root, key)?;
+        refused.extend(put_key(editor, &mut draft, file, (account.id.as_str(), Whose::Root), key)?);
     }
-    Ok(draft.into_writes())
+    Ok(Decided::new(draft.into_writes(), refused))
 }
 
-fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec<DocumentWrite>, IdentityError> {
+fn put_user(editor: &Editor<'_>, file: &AccountsFile, account: &str, user: &UserInFile) -> Decision<Vec<String>> {
     let mut draft = Draft::new(editor.directory.documents());
     let existing = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
     match existing {
@@ -196,8 +213,9 @@ fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec
         }
         Some(_) => {}
     }
+    let mut refused = Vec::new();
     for key in &user.keys {
-        put_key(editor, &mut draft, account, Whose::User(&user.name), key)?;
+        refused.extend(put_key(editor, &mut draft, file, (account, Whose::User(&user.name)), key)?);
     }
     for arn in &user.policies {
         drafted(editor, &mut draft, |editor| holders::attach::<UserRecord>(editor, account, &user.name, arn))?;
@@ -212,30 +230,39 @@ fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec
             holders::put_inline::<UserRecord>(editor, account, &user.name, policy, &text)
         })?;
     }
-    Ok(draft.into_writes())
+    Ok(Decided::new(draft.into_writes(), refused))
 }
 
+/// Creates the key, updates its secret, or moves it to the owner that the file gives it. Returns why it is refused, if
+/// it is: UpdateUser renamed its user, and the user of the old name has neither the policies nor the boundary of the
+/// renamed one.
 fn put_key(
     editor: &Editor<'_>,
     draft: &mut Draft<'_>,
-    account: &str,
-    whose: Whose<'_>,
+    file: &AccountsFile,
+    (account, whose): (&str, Whose<'_>),
     key: &KeyInFile,
-) -> Result<(), IdentityError> {
+) -> Result<Option<String>, IdentityError> {
     let given = key.given();
     let new = NewKey { given: Some(given), from_file: true, ..NewKey::default() };
     let Some(existing) = editor.directory.access_key(given.access_key)? else {
         drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
-        return Ok(());
+        return Ok(None);
     };
     let owner = match whose {
         Whose::Root => KeyOwner::Root { account: account.to_owned() },
         Whose::User(name) => KeyOwner::User { account: account.to_owned(), name: name.to_ascii_lowercase() },
     };
     if existing.record.owner != owner && existing.record.from_file {
+        if !file.names(&existing.record.owner) {
+            return Ok(Some(left_with_its_user(&existing.record)));
+        }
         take_away(editor, draft, &existing.record)?;
-        drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
-        return Ok(());
+        let new = NewKey { expires: existing.record.expires, ..new };
+        let moved = drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?.record;
+        let record = AccessKeyRecord { active: existing.record.active, ..moved };
+        draft.add(vec![write(&record, Expect::Absent)]);
+        return Ok(None);
     }
     if existing.record.owner != owner || existing.record.service.is_some() {
         return Err(IdentityError::EntityAlreadyExists(format!(
@@ -247,16 +274,28 @@ fn put_key(
     // A secret that cannot be opened, because its root key is gone, is sealed again.
     let secret = secrets::open(editor.seal, given.access_key, &existing.record.sealed);
     let same = secret.is_ok_and(|secret| secret == given.secret_key);
-    if same && existing.record.active && existing.record.from_file && existing.record.expires.is_none() {
-        return Ok(());
+    if same && existing.record.from_file {
+        return Ok(None);
     }
     let sealed = match same {
         true => existing.record.sealed.clone(),
         false => secrets::seal(editor.seal, given.access_key, given.secret_key),
     };
-    let record = AccessKeyRecord { sealed, active: true, from_file: true, expires: None, ..existing.record };
+    let record = AccessKeyRecord { sealed, from_file: true, ..existing.record };
     draft.add(vec![write(&record, existing.expect)]);
-    Ok(())
+    Ok(None)
+}
+
+fn left_with_its_user(key: &AccessKeyRecord) -> String {
+    let (account, user) = match &key.owner {
+        KeyOwner::Root { account } => (account, "root"),
+        KeyOwner::User { account, name } => (account, name.as_str()),
+    };
+    format!(
+        "the access key {} is not applied: it belongs to the user {user} of the account {account}, whom the file does \
+         not name; name that user in the file, or delete the key",
+        key.id
+    )
 }
 
 fn take_away(editor: &Editor<'_>, draft: &mut Draft<'_>, key: &AccessKeyRecord) -> Result<(), IdentityError> {

@@ -10,5 +10,5 @@ pub mod keys;
 pub mod policies;
 pub mod providers;
 pub mod roles;
-mod tagging;
+pub mod tagging;
 pub mod users;

@@ -1,7 +1,6 @@
 //! Changes of managed policies and their versions, and the counts of how often each policy is attached.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
-use super::tagging;
 use crate::actors::meta::{DocumentWrite, Expect};
 use crate::api::identity::builtin;
 use crate::api::identity::directory::{Directory, Managed, Stored};
@@ -66,7 +65,7 @@ pub fn check_description(description: Option<&str>) -> Result<(), IdentityError>
 
 /// Deletes a policy. Refused if it is attached, is a boundary, or has versions besides the default.
 pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
-    let Stored { record: policy, expect } = changeable(editor, account, arn)?;
+    let Stored { record: policy, expect } = changeable(&editor.directory, account, arn)?;
     if policy.attachments > 0 || policy.boundaries > 0 {
         return Err(IdentityError::DeleteConflict(
             "Cannot delete a policy attached to entities, or used as their permissions boundary.".to_owned(),
@@ -89,7 +88,7 @@ pub fn create_version(
     document: &str,
     as_default: bool,
 ) -> Decision<(PolicyVersion, bool)> {
-    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    let Stored { record: mut policy, expect } = changeable(&editor.directory, account, arn)?;
     let document = policy_text::kept(TextOf::Managed, &policy.name, document)?;
     if policy.versions.len() >= VERSIONS_MAX {
         return Err(IdentityError::LimitExceeded(format!(
@@ -140,7 +139,7 @@ fn stored_text(
 }
 
 pub fn set_default_version(editor: &Editor<'_>, account: &str, arn: &str, version: &str) -> Decision<()> {
-    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    let Stored { record: mut policy, expect } = changeable(&editor.directory, account, arn)?;
     let number = version_of(&policy, version)?.number;
     if number == policy.default_version {
         return Ok(Decided::new(Vec::new(), ()));
@@ -157,7 +156,7 @@ pub fn set_default_version(editor: &Editor<'_>, account: &str, arn: &str, versio
 }
 
 pub fn delete_version(editor: &Editor<'_>, account: &str, arn: &str, version: &str) -> Decision<()> {
-    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
+    let Stored { record: mut policy, expect } = changeable(&editor.directory, account, arn)?;
     let number = version_of(&policy, version)?.number;
     if number == policy.default_version {
         return Err(IdentityError::DeleteConflict("Cannot delete the default version of a policy.".to_owned()));
@@ -188,23 +187,12 @@ pub fn version_of<'a>(policy: &'a PolicyRecord, version: &str) -> Result<&'a Pol
     })
 }
 
-pub fn tag(editor: &Editor<'_>, account: &str, arn: &str, tags: Tags) -> Decision<()> {
-    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
-    policy.tags = tagging::with(&policy.tags, tags)?;
-    Ok(Decided::new(vec![write(&policy, expect)], ()))
-}
-
-pub fn untag(editor: &Editor<'_>, account: &str, arn: &str, keys: &[String]) -> Decision<()> {
-    let Stored { record: mut policy, expect } = changeable(editor, account, arn)?;
-    policy.tags = tagging::without(&policy.tags, keys);
-    Ok(Decided::new(vec![write(&policy, expect)], ()))
-}
-
-fn changeable(editor: &Editor<'_>, account: &str, arn: &str) -> Result<Stored<PolicyRecord>, IdentityError> {
+/// Returns a policy that may change, which a built-in one may not.
+pub fn changeable(directory: &Directory<'_>, account: &str, arn: &str) -> Result<Stored<PolicyRecord>, IdentityError> {
     if builtin::built_in(arn).is_some() {
         return Err(IdentityError::AccessDenied(format!("The policy {arn} is built in and cannot be changed.")));
     }
-    editor.directory.local_policy(account, arn)
+    directory.local_policy(account, arn)
 }
 
 /// The ways in which an identity can use a managed policy.

@@ -1,7 +1,6 @@
 //! Changes of OpenID Connect providers: which issuers the store trusts, and for which client ids.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
-use super::tagging;
 use crate::actors::meta::{Expect, IdentityKind};
 use crate::api::identity::directory::Stored;
 use crate::api::identity::error::IdentityError;
@@ -76,18 +75,6 @@ pub fn set_thumbprints(editor: &Editor<'_>, account: &str, arn: &str, thumbprint
     check_thumbprints(&thumbprints)?;
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
     provider.thumbprints = thumbprints;
-    Ok(Decided::new(vec![write(&provider, expect)], ()))
-}
-
-pub fn tag(editor: &Editor<'_>, account: &str, arn: &str, tags: Tags) -> Decision<()> {
-    let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    provider.tags = tagging::with(&provider.tags, tags)?;
-    Ok(Decided::new(vec![write(&provider, expect)], ()))
-}
-
-pub fn untag(editor: &Editor<'_>, account: &str, arn: &str, keys: &[String]) -> Decision<()> {
-    let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    provider.tags = tagging::without(&provider.tags, keys);
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 

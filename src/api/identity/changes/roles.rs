@@ -2,7 +2,6 @@
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::policies::{self, Use, check_description};
-use super::tagging;
 use crate::actors::meta::Expect;
 use crate::api::identity::directory::Stored;
 use crate::api::identity::error::IdentityError;
@@ -108,18 +107,6 @@ pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
         writes.extend(policies::count(editor, account, boundary, Use::Boundary, false)?);
     }
     Ok(Decided::new(writes, ()))
-}
-
-pub fn tag(editor: &Editor<'_>, account: &str, name: &str, tags: Tags) -> Decision<()> {
-    let Stored { record: mut role, expect } = editor.directory.role(account, name)?;
-    role.tags = tagging::with(&role.tags, tags)?;
-    Ok(Decided::new(vec![write(&role, expect)], ()))
-}
-
-pub fn untag(editor: &Editor<'_>, account: &str, name: &str, keys: &[String]) -> Decision<()> {
-    let Stored { record: mut role, expect } = editor.directory.role(account, name)?;
-    role.tags = tagging::without(&role.tags, keys);
-    Ok(Decided::new(vec![write(&role, expect)], ()))
 }
 
 /// Sets the permissions boundary; `None` removes it.

@@ -1,21 +1,24 @@
 //! Changes of the tags of users, roles, policies and providers. Keys are compared without regard to case.
 
-use crate::api::identity::error::IdentityError;
+use super::editor::{Decided, Decision, write};
+use crate::api::identity::directory::Stored;
 use crate::api::identity::names;
-use crate::api::identity::records::Tags;
+use crate::api::identity::records::{Record, Tags};
 
-/// Returns the existing tags with the added ones, which replace those of the same key.
-pub fn with(existing: &Tags, added: Tags) -> Result<Tags, IdentityError> {
+/// Adds tags to those of a record, which `tags` selects. They replace those of the same key.
+pub fn add<R: Record>(stored: Stored<R>, tags: fn(&mut R) -> &mut Tags, added: Tags) -> Decision<()> {
     names::check_tags(&added)?;
-    let kept = existing.iter().filter(|(key, _)| !added.iter().any(|(new, _)| new.eq_ignore_ascii_case(key)));
-    let mut tags: Tags = kept.cloned().collect();
+    let Stored { mut record, expect } = stored;
+    let tags = tags(&mut record);
+    tags.retain(|(key, _)| !added.iter().any(|(new, _)| new.eq_ignore_ascii_case(key)));
     tags.extend(added);
-    names::check_tags(&tags)?;
-    Ok(tags)
+    names::check_tags(tags)?;
+    Ok(Decided::new(vec![write(&record, expect)], ()))
 }
 
-/// Returns the existing tags without those of these keys. Unknown keys are ignored.
-pub fn without(existing: &Tags, keys: &[String]) -> Tags {
-    let kept = existing.iter().filter(|(key, _)| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
-    kept.cloned().collect()
+/// Removes the tags with these keys from those of a record, which `tags` selects. Unknown keys are ignored.
+pub fn remove<R: Record>(stored: Stored<R>, tags: fn(&mut R) -> &mut Tags, keys: &[String]) -> Decision<()> {
+    let Stored { mut record, expect } = stored;
+    tags(&mut record).retain(|(key, _)| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
+    Ok(Decided::new(vec![write(&record, expect)], ()))
 }

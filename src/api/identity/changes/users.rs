@@ -2,7 +2,6 @@
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::policies::{self, Use};
-use super::tagging;
 use crate::actors::meta::{DocumentWrite, Expect};
 use crate::api::identity::directory::Stored;
 use crate::api::identity::error::IdentityError;
@@ -105,18 +104,6 @@ pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
         writes.extend(policies::count(editor, account, boundary, Use::Boundary, false)?);
     }
     Ok(Decided::new(writes, ()))
-}
-
-pub fn tag(editor: &Editor<'_>, account: &str, name: &str, tags: Tags) -> Decision<()> {
-    let Stored { record: mut user, expect } = editor.directory.user(account, name)?;
-    user.tags = tagging::with(&user.tags, tags)?;
-    Ok(Decided::new(vec![write(&user, expect)], ()))
-}
-
-pub fn untag(editor: &Editor<'_>, account: &str, name: &str, keys: &[String]) -> Decision<()> {
-    let Stored { record: mut user, expect } = editor.directory.user(account, name)?;
-    user.tags = tagging::without(&user.tags, keys);
-    Ok(Decided::new(vec![write(&user, expect)], ()))
 }
 
 /// Sets the permissions boundary; `None` removes it.

@@ -4,6 +4,8 @@ use super::memory::{ACCOUNT, World};
 use crate::api::identity::changes::accounts::{self, AccountShape};
 use crate::api::identity::changes::accounts_file::{AccountsFile, check, decide};
 use crate::api::identity::changes::keys::{self, GivenKey, NewKey, Whose};
+use crate::api::identity::changes::{holders, users};
+use crate::api::identity::records::UserRecord;
 use crate::api::identity::{IdentityError, ResolveError};
 
 const FILE: &str = r#"{"accounts": [
@@ -15,16 +17,35 @@ const FILE: &str = r#"{"accounts": [
                     {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}]}}}]}
 ]}"#;
 
+/// Applies a file whose keys are all accepted, and returns the number of documents written.
 fn apply(world: &mut World, text: &str) -> Result<usize, IdentityError> {
+    let (written, refused) = apply_in_part(world, text)?;
+    assert!(refused.is_empty(), "{refused:?}");
+    Ok(written)
+}
+
+/// Applies a file, and returns the number of documents written, and why keys were refused.
+fn apply_in_part(world: &mut World, text: &str) -> Result<(usize, Vec<String>), IdentityError> {
     let file = AccountsFile::parse(text).expect("a good file");
     check(&world.editor(), &file)?;
-    let mut written = 0;
+    let (mut written, mut refused) = (0, Vec::new());
     for step in file.steps() {
-        let writes = decide(&world.editor(), step)?.writes;
-        written += writes.len();
-        assert!(world.rows.apply(writes), "nothing changed since the decision");
+        let decided = decide(&world.editor(), step)?;
+        written += decided.writes.len();
+        refused.extend(decided.answer);
+        assert!(world.rows.apply(decided.writes), "nothing changed since the decision");
     }
-    Ok(written)
+    Ok((written, refused))
+}
+
+/// Returns a file with the users alice and bob, in which one of them has the key `thekey`.
+fn file_with_key_of(owner: &str) -> String {
+    let user = |name: &str| {
+        let keys = if name == owner { r#"{"access_key": "thekey", "secret_key": "thesecret"}"# } else { "" };
+        format!(r#"{{"name": "{name}", "keys": [{keys}]}}"#)
+    };
+    let (alice, bob) = (user("alice"), user("bob"));
+    format!(r#"{{"accounts": [{{"id": "{ACCOUNT}", "name": "main", "users": [{alice}, {bob}]}}]}}"#)
 }
 
 #[test]
@@ -67,18 +88,73 @@ fn a_key_of_the_accounts_file_is_updated_and_deleted_with_it() {
 #[test]
 fn a_key_of_the_accounts_file_can_move_to_another_user() {
     let mut world = World::new();
-    let of = |user: &str| {
-        format!(
-            r#"{{"accounts": [{{"id": "{ACCOUNT}", "name": "main", "users": [
-                {{"name": "{user}", "keys": [{{"access_key": "thekey", "secret_key": "thesecret"}}]}}]}}]}}"#
-        )
-    };
-    apply(&mut world, &of("alice")).expect("it can be applied");
-    apply(&mut world, &of("bob")).expect("it can be applied");
+    apply(&mut world, &file_with_key_of("alice")).expect("it can be applied");
+    apply(&mut world, &file_with_key_of("bob")).expect("it can be applied");
     assert!(world.resolve("thekey", None).is_ok_and(|bob| bob.principal.user_name.as_deref() == Some("bob")));
     let alice = world.directory().user(ACCOUNT, "alice").expect("the user stays").record;
     assert!(alice.keys.is_empty());
-    assert_eq!(apply(&mut world, &of("bob")), Ok(0));
+    assert_eq!(apply(&mut world, &file_with_key_of("bob")), Ok(0));
+}
+
+#[test]
+fn a_deactivated_key_of_the_accounts_file_stays_inactive() {
+    let mut world = World::new();
+    let set = |world: &mut World, active: bool| {
+        let bob = Whose::User("bob");
+        world.change(|editor| keys::set_active(editor, "444455556666", bob, "bobkey", active)).expect("it is there");
+    };
+    apply(&mut world, FILE).expect("it can be applied");
+    set(&mut world, false);
+    assert_eq!(apply(&mut world, FILE), Ok(0));
+    assert_eq!(world.resolve("bobkey", None), Err(ResolveError::UnknownKey));
+    let other = FILE.replace("bobsecret", "othersecret");
+    apply(&mut world, &other).expect("it can be applied");
+    assert_eq!(world.resolve("bobkey", None), Err(ResolveError::UnknownKey), "its secret changed");
+    set(&mut world, true);
+    assert_eq!(apply(&mut world, &other), Ok(0));
+    assert_eq!(world.secret_key("bobkey"), Ok("othersecret".to_owned()));
+}
+
+#[test]
+fn a_deactivated_key_that_moves_to_another_user_stays_inactive() {
+    let mut world = World::new();
+    apply(&mut world, &file_with_key_of("alice")).expect("it can be applied");
+    let alice = Whose::User("alice");
+    world.change(|editor| keys::set_active(editor, ACCOUNT, alice, "thekey", false)).expect("it is there");
+    apply(&mut world, &file_with_key_of("bob")).expect("it can be applied");
+    assert_eq!(world.directory().user(ACCOUNT, "bob").expect("the user").record.keys, ["thekey"]);
+    assert_eq!(world.resolve("thekey", None), Err(ResolveError::UnknownKey));
+}
+
+#[test]
+fn a_key_of_the_accounts_file_stays_with_its_renamed_user() {
+    let mut world = World::new();
+    apply(&mut world, FILE).expect("it can be applied");
+    world
+        .change(|editor| users::update(editor, "444455556666", "bob", Some("robert"), None))
+        .expect("the name is free");
+    let changed = FILE.replace("altsecret", "othersecret");
+    let (_, refused) = apply_in_part(&mut world, &changed).expect("the rest can be applied");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].contains("bobkey") && refused[0].contains("robert"), "{refused:?}");
+    let robert = world.resolve("bobkey", None).expect("it is good");
+    assert_eq!(robert.principal.user_name.as_deref(), Some("robert"));
+    assert!(world.directory().user("444455556666", "bob").expect("it is made").record.keys.is_empty());
+    assert_eq!(world.secret_key("altkey"), Ok("othersecret".to_owned()), "the rest is applied");
+    assert_eq!(apply_in_part(&mut world, &changed), Ok((0, refused)));
+}
+
+#[test]
+fn policies_of_the_accounts_file_that_were_removed_are_back_when_it_is_applied_again() {
+    let mut world = World::new();
+    apply(&mut world, FILE).expect("it can be applied");
+    let arn = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    let account = "444455556666";
+    world.change(|editor| holders::detach::<UserRecord>(editor, account, "bob", arn)).expect("it is attached");
+    world.change(|editor| holders::delete_inline::<UserRecord>(editor, account, "bob", "own")).expect("it is there");
+    apply(&mut world, FILE).expect("it can be applied");
+    let granted = world.directory().user(account, "bob").expect("the user").record.granted;
+    assert_eq!((granted.attached, granted.inline.len()), (vec![arn.to_owned()], 1));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::memory::{ACCOUNT, World};
 use crate::api::identity::changes::groups;
 use crate::api::identity::changes::keys::{self, NewKey, Whose};
+use crate::api::identity::changes::tagging;
 use crate::api::identity::changes::users::{self, NewUser};
 use crate::api::identity::{IdentityError, PrincipalKind};
 
@@ -88,10 +89,14 @@ fn members_follow_a_renamed_group() {
 fn tags_replace_those_of_the_same_key_regardless_of_case() {
     let mut world = world_with(&["alice"]);
     let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut add = |added| {
+        world.change(|editor| tagging::add(editor.directory.user(ACCOUNT, "alice")?, |user| &mut user.tags, added))
+    };
+    add(vec![tag("Team", "a"), tag("x", "")]).expect("good tags");
+    add(vec![tag("team", "b")]).expect("good tags");
+    let keys = ["X".to_owned()];
     world
-        .change(|editor| users::tag(editor, ACCOUNT, "alice", vec![tag("Team", "a"), tag("x", "")]))
-        .expect("good tags");
-    world.change(|editor| users::tag(editor, ACCOUNT, "alice", vec![tag("team", "b")])).expect("good tags");
-    world.change(|editor| users::untag(editor, ACCOUNT, "alice", &["X".to_owned()])).expect("good keys");
+        .change(|editor| tagging::remove(editor.directory.user(ACCOUNT, "alice")?, |user| &mut user.tags, &keys))
+        .expect("good keys");
     assert_eq!(world.directory().user(ACCOUNT, "alice").expect("it is there").record.tags, [tag("team", "b")]);
 }

@@ -10,43 +10,10 @@ mod table;
 pub use operations::{Asks, Need, On, needs};
 
 use crate::actors::meta::Permission;
+use crate::api::admin_routes::Route;
 
 const SERVICE: &str = "s3:";
 const ADMIN: &str = "admin:";
-
-/// The actions of the admin API, one for each route. Their resource is `*`.
-pub const ADMIN_ACTIONS: [&str; 30] = [
-    "AcceptClock",
-    "AddDrive",
-    "CallIam",
-    "ChangeEncryptionKey",
-    "DropUnknownShards",
-    "ExplainAccess",
-    "ExportMetadata",
-    "GetBucketQuota",
-    "GetClock",
-    "GetHealStatus",
-    "GetHealth",
-    "GetInfo",
-    "GetLayout",
-    "GetScrubStatus",
-    "GetStopSafety",
-    "GetTop",
-    "ListBucketUsage",
-    "ListDrives",
-    "ListEncryptionKeys",
-    "ListRateLimits",
-    "ListShards",
-    "MoveLeader",
-    "PutBucketQuota",
-    "PutRateLimits",
-    "ReplaceDrive",
-    "RewrapKeys",
-    "StartHeal",
-    "StartScrub",
-    "StopScrub",
-    "UpdateLayout",
-];
 
 /// The kind of resource that an action's ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +102,11 @@ impl Action {
     }
 }
 
+/// Returns the names of the admin API's actions, one for each route. Their resource is `*`.
+pub fn of_admin() -> impl Iterator<Item = &'static str> {
+    Route::ALL.iter().map(|route| route.name())
+}
+
 /// Returns all of S3's actions.
 pub fn all() -> impl Iterator<Item = &'static Action> {
     table::OBJECT_ACTIONS.iter().chain(table::BUCKET_ACTIONS).chain(table::OTHER_ACTIONS)
@@ -149,7 +121,7 @@ pub fn named(name: &str) -> Option<(String, ResourceKind)> {
 /// service, and `Some(None)` for an unknown action of the admin API.
 pub fn admin_named(name: &str) -> Option<Option<String>> {
     let (service, name) = name.split_at_checked(ADMIN.len())?;
-    let found = || ADMIN_ACTIONS.iter().find(|action| action.eq_ignore_ascii_case(name));
+    let found = || of_admin().find(|action| action.eq_ignore_ascii_case(name));
     service.eq_ignore_ascii_case(ADMIN).then(|| found().map(|action| format!("{ADMIN}{action}")))
 }
 

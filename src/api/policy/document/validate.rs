@@ -93,8 +93,8 @@ fn check_vendor(action: &str) -> Result<(), PolicyError> {
     }
     // A misspelled action of the admin API would grant nothing, so it is refused when the policy is written.
     let name = name.to_lowercase();
-    let is_meant = |known: &&str| wildcard(&name, &known.to_lowercase());
-    if vendor.eq_ignore_ascii_case("admin") && !actions::ADMIN_ACTIONS.iter().any(is_meant) {
+    let is_meant = |known: &str| wildcard(&name, &known.to_lowercase());
+    if vendor.eq_ignore_ascii_case("admin") && !actions::of_admin().any(is_meant) {
         return Err(PolicyError::InvalidAction);
     }
     Ok(())

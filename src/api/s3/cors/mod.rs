@@ -13,12 +13,12 @@ use crate::api::cache::Made;
 use crate::api::errors::Fault;
 use crate::types::BucketId;
 use http::HeaderMap;
+use s3s::S3Result;
 use s3s::dto;
 use s3s::dto::{
     DeleteBucketCorsInput, DeleteBucketCorsOutput, GetBucketCorsInput, GetBucketCorsOutput, PutBucketCorsInput,
     PutBucketCorsOutput,
 };
-use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
 
 /// The fault of a bucket without CORS rules.
@@ -56,28 +56,24 @@ pub async fn answer_preflight(store: &Store, bucket: &str, request: &HeaderMap) 
     Ok(asked.answer((*rules).as_ref()).map_err(fault_of_preflight)?)
 }
 
-pub async fn get(store: &Store, request: S3Request<GetBucketCorsInput>) -> S3Result<S3Response<GetBucketCorsOutput>> {
-    let (row, view) = store.bucket(&request.input.bucket).await?;
+pub async fn get(store: &Store, input: GetBucketCorsInput) -> S3Result<GetBucketCorsOutput> {
+    let (row, view) = store.bucket(&input.bucket).await?;
     let found = rules_of(&view, row.bucket.id)?.ok_or(NONE)?;
     let rules = found.rules.into_iter().map(to_dto).collect();
-    Ok(S3Response::new(GetBucketCorsOutput { cors_rules: Some(rules) }))
+    Ok(GetBucketCorsOutput { cors_rules: Some(rules) })
 }
 
-pub async fn put(store: &Store, request: S3Request<PutBucketCorsInput>) -> S3Result<S3Response<PutBucketCorsOutput>> {
-    let input = request.input;
+pub async fn put(store: &Store, input: PutBucketCorsInput) -> S3Result<PutBucketCorsOutput> {
     let (row, _) = store.bucket(&input.bucket).await?;
     let rules = from_dto(input.cors_configuration).map_err(fault_of)?;
     documents::save(store, document(row.bucket.id), &rules).await?;
-    Ok(S3Response::new(PutBucketCorsOutput::default()))
+    Ok(PutBucketCorsOutput::default())
 }
 
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketCorsInput>,
-) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-    let (row, _) = store.bucket(&request.input.bucket).await?;
+pub async fn delete(store: &Store, input: DeleteBucketCorsInput) -> S3Result<DeleteBucketCorsOutput> {
+    let (row, _) = store.bucket(&input.bucket).await?;
     documents::remove(store, document(row.bucket.id)).await?;
-    Ok(S3Response::new(DeleteBucketCorsOutput::default()))
+    Ok(DeleteBucketCorsOutput::default())
 }
 
 fn document(bucket: BucketId) -> DocumentKey {

@@ -6,12 +6,12 @@ use super::super::{Store, documents};
 use super::algorithm::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
 use crate::api::errors::Fault;
+use s3s::S3Result;
 use s3s::dto::{
     DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput,
     PutBucketEncryptionInput, PutBucketEncryptionOutput, ServerSideEncryption, ServerSideEncryptionByDefault,
     ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
 };
-use s3s::{S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
 
 const KEY_NOT_APPLICABLE: &str =
@@ -85,32 +85,22 @@ fn document_of(bucket: &BucketRow) -> DocumentKey {
     bucket_document(bucket, BucketDocument::Encryption)
 }
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetBucketEncryptionInput>,
-) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+pub async fn get(store: &Store, input: GetBucketEncryptionInput) -> S3Result<GetBucketEncryptionOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let default = of_bucket(&view, &bucket)?.ok_or(NOT_SET)?;
-    Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(default.shown()) }))
+    Ok(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(default.shown()) })
 }
 
 /// PutBucketEncryption. As in S3, an absent bucket is reported before a fault of the configuration.
-pub async fn put(
-    store: &Store,
-    request: S3Request<PutBucketEncryptionInput>,
-) -> S3Result<S3Response<PutBucketEncryptionOutput>> {
-    let input = request.input;
+pub async fn put(store: &Store, input: PutBucketEncryptionInput) -> S3Result<PutBucketEncryptionOutput> {
     let (bucket, _) = store.bucket(&input.bucket).await?;
     let default = DefaultEncryption::parse(input.server_side_encryption_configuration)?;
     documents::save(store, document_of(&bucket), &default).await?;
-    Ok(S3Response::new(PutBucketEncryptionOutput::default()))
+    Ok(PutBucketEncryptionOutput::default())
 }
 
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketEncryptionInput>,
-) -> S3Result<S3Response<DeleteBucketEncryptionOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+pub async fn delete(store: &Store, input: DeleteBucketEncryptionInput) -> S3Result<DeleteBucketEncryptionOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     documents::remove(store, document_of(&bucket)).await?;
-    Ok(S3Response::new(DeleteBucketEncryptionOutput::default()))
+    Ok(DeleteBucketEncryptionOutput::default())
 }

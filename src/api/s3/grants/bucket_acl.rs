@@ -12,14 +12,14 @@ use crate::api::policy::AclOf;
 use s3s::dto::{GetBucketAclInput, GetBucketAclOutput, PutBucketAclInput, PutBucketAclOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-pub async fn get(store: &Store, request: S3Request<GetBucketAclInput>) -> S3Result<S3Response<GetBucketAclOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+pub async fn get(store: &Store, input: GetBucketAclInput) -> S3Result<GetBucketAclOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let access = access_of(&view, &bucket)?;
     let owner = owner_of(store, &bucket);
     let acl = in_force(access.acl.as_ref(), access.ownership(), &owner);
     let mut owners = Owners::of(store, &view, &bucket, &access);
     let grants = grants(acl, |id| owners.name(id))?;
-    Ok(S3Response::new(GetBucketAclOutput { grants: Some(grants), owner: Some(owners.owner(&owner)?) }))
+    Ok(GetBucketAclOutput { grants: Some(grants), owner: Some(owners.owner(&owner)?) })
 }
 
 pub async fn put(store: &Store, request: S3Request<PutBucketAclInput>) -> S3Result<S3Response<PutBucketAclOutput>> {

@@ -35,11 +35,7 @@ pub async fn get(
     Ok(response)
 }
 
-pub async fn put(
-    store: &Store,
-    request: S3Request<PutBucketPolicyInput>,
-) -> S3Result<S3Response<PutBucketPolicyOutput>> {
-    let input = request.input;
+pub async fn put(store: &Store, input: PutBucketPolicyInput) -> S3Result<PutBucketPolicyOutput> {
     let (bucket, view) = store.bucket(&input.bucket).await?;
     check_caller_is_owner(store, &bucket)?;
     let policy = parse(&input.bucket, &input.policy)?;
@@ -47,30 +43,24 @@ pub async fn put(
     let ids = ids_of(&Directory::new(&view, &store.directory_root), &policy)?;
     let binds_root = input.confirm_remove_self_bucket_access.unwrap_or(false);
     change(store, &bucket, |access| with_policy(access, &policy, &ids, binds_root)).await?;
-    Ok(S3Response::new(PutBucketPolicyOutput::default()))
+    Ok(PutBucketPolicyOutput::default())
 }
 
 /// DeleteBucketPolicy; succeeds if there is no policy.
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketPolicyInput>,
-) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+pub async fn delete(store: &Store, input: DeleteBucketPolicyInput) -> S3Result<DeleteBucketPolicyOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     check_caller_is_owner(store, &bucket)?;
     let without =
         |access| BucketAccess { policy: None, policy_ids: PrincipalIds::new(), policy_binds_root: false, ..access };
     change(store, &bucket, |access| Ok(without(access))).await?;
-    Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
+    Ok(DeleteBucketPolicyOutput::default())
 }
 
-pub async fn status(
-    store: &Store,
-    request: S3Request<GetBucketPolicyStatusInput>,
-) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
-    let name = request.input.bucket;
+pub async fn status(store: &Store, input: GetBucketPolicyStatusInput) -> S3Result<GetBucketPolicyStatusOutput> {
+    let name = input.bucket;
     let (bucket, view) = store.bucket(&name).await?;
     let is_public = Some(is_open(&name, &access_of(&view, &bucket)?));
-    Ok(S3Response::new(GetBucketPolicyStatusOutput { policy_status: Some(PolicyStatus { is_public }) }))
+    Ok(GetBucketPolicyStatusOutput { policy_status: Some(PolicyStatus { is_public }) })
 }
 
 fn parse(bucket: &str, text: &str) -> Result<Policy, Fault> {

@@ -23,4 +23,4 @@ mod writes;
 pub use owners::{Owners, owner_of};
 pub use record::{BucketAccess, access_of, sized_access_of};
 pub use resolve::{group_named, invalid_id, lookup_failed};
-pub use writes::{access_of_new_bucket, acl_of_new_object};
+pub use writes::{access_of_new_bucket, acl_of_new_object, allows_acl, check_acl_allowed};

@@ -15,8 +15,7 @@ use crate::api::s3::event_drafts::EventDrafts;
 use s3s::dto::{GetObjectAclInput, GetObjectAclOutput, PutObjectAclInput, PutObjectAclOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-pub async fn get(store: &Store, request: S3Request<GetObjectAclInput>) -> S3Result<S3Response<GetObjectAclOutput>> {
-    let input = request.input;
+pub async fn get(store: &Store, input: GetObjectAclInput) -> S3Result<GetObjectAclOutput> {
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let access = access_of(&found.view, &found.bucket)?;
     let traits = &found.version.traits;
@@ -25,7 +24,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectAclInput>) -> S3Resu
     let mut owners = Owners::of(store, &found.view, &found.bucket, &access);
     let grants = grants(acl, |id| owners.name(id))?;
     let owner = Some(owners.owner(&owner)?);
-    Ok(S3Response::new(GetObjectAclOutput { grants: Some(grants), owner, request_charged: None }))
+    Ok(GetObjectAclOutput { grants: Some(grants), owner, request_charged: None })
 }
 
 /// PutObjectAcl. Changes only the version that was looked up, since the ACL was checked against that version's owner.

@@ -6,12 +6,12 @@ use super::record::{BucketAccess, access_of, change};
 use crate::actors::meta::{Acl, Grantee};
 use crate::api::errors::{Fault, GrantFault};
 use crate::api::policy::Ownership;
+use s3s::S3Result;
 use s3s::dto::{
     DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput, GetBucketOwnershipControlsInput,
     GetBucketOwnershipControlsOutput, ObjectOwnership, OwnershipControls, OwnershipControlsRule,
     PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput,
 };
-use s3s::{S3Request, S3Response, S3Result};
 
 fn name_of(ownership: Ownership) -> &'static str {
     match ownership {
@@ -45,38 +45,31 @@ fn grants_others(acl: &Acl, owner: &str) -> bool {
     acl.grants.iter().any(|grant| !matches!(&grant.grantee, Grantee::Account(id) if id == owner))
 }
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetBucketOwnershipControlsInput>,
-) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+pub async fn get(store: &Store, input: GetBucketOwnershipControlsInput) -> S3Result<GetBucketOwnershipControlsOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let (code, why) = ("OwnershipControlsNotFoundError", "The bucket ownership controls were not found");
     let ownership = access_of(&view, &bucket)?.ownership.ok_or(Fault::NoConfiguration(code, why))?;
     let rule = OwnershipControlsRule { object_ownership: ObjectOwnership::from_static(name_of(ownership)) };
     let ownership_controls = Some(OwnershipControls { rules: vec![rule] });
-    Ok(S3Response::new(GetBucketOwnershipControlsOutput { ownership_controls }))
+    Ok(GetBucketOwnershipControlsOutput { ownership_controls })
 }
 
-pub async fn put(
-    store: &Store,
-    request: S3Request<PutBucketOwnershipControlsInput>,
-) -> S3Result<S3Response<PutBucketOwnershipControlsOutput>> {
-    let input = request.input;
+pub async fn put(store: &Store, input: PutBucketOwnershipControlsInput) -> S3Result<PutBucketOwnershipControlsOutput> {
     let (bucket, _) = store.bucket(&input.bucket).await?;
     let ownership = parse(&input.ownership_controls)?;
     let owner = owner_of(store, &bucket);
     change(store, &bucket, |access| with_ownership(access, ownership, &owner)).await?;
-    Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
+    Ok(PutBucketOwnershipControlsOutput::default())
 }
 
 /// Deletes the ownership controls. Then the writer of an object owns it.
 pub async fn delete(
     store: &Store,
-    request: S3Request<DeleteBucketOwnershipControlsInput>,
-) -> S3Result<S3Response<DeleteBucketOwnershipControlsOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    input: DeleteBucketOwnershipControlsInput,
+) -> S3Result<DeleteBucketOwnershipControlsOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     change(store, &bucket, |access| Ok(BucketAccess { ownership: None, ..access })).await?;
-    Ok(S3Response::new(DeleteBucketOwnershipControlsOutput::default()))
+    Ok(DeleteBucketOwnershipControlsOutput::default())
 }
 
 #[cfg(test)]

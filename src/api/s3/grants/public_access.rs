@@ -4,11 +4,11 @@ use super::super::Store;
 use super::record::{BucketAccess, access_of, change};
 use crate::api::errors::Fault;
 use crate::api::policy::PublicAccessBlock;
+use s3s::S3Result;
 use s3s::dto::{
     DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput, GetPublicAccessBlockInput, GetPublicAccessBlockOutput,
     PublicAccessBlockConfiguration, PutPublicAccessBlockInput, PutPublicAccessBlockOutput,
 };
-use s3s::{S3Request, S3Response, S3Result};
 
 /// Refuses an empty configuration.
 fn check(configuration: &PublicAccessBlockConfiguration) -> Result<(), Fault> {
@@ -44,37 +44,27 @@ fn shown(block: PublicAccessBlock) -> PublicAccessBlockConfiguration {
     }
 }
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetPublicAccessBlockInput>,
-) -> S3Result<S3Response<GetPublicAccessBlockOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+pub async fn get(store: &Store, input: GetPublicAccessBlockInput) -> S3Result<GetPublicAccessBlockOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let code = "NoSuchPublicAccessBlockConfiguration";
     let absent = Fault::NoConfiguration(code, "The public access block configuration was not found");
     let block = access_of(&view, &bucket)?.block.ok_or(absent)?;
     let public_access_block_configuration = Some(shown(block));
-    Ok(S3Response::new(GetPublicAccessBlockOutput { public_access_block_configuration }))
+    Ok(GetPublicAccessBlockOutput { public_access_block_configuration })
 }
 
-pub async fn put(
-    store: &Store,
-    request: S3Request<PutPublicAccessBlockInput>,
-) -> S3Result<S3Response<PutPublicAccessBlockOutput>> {
-    let input = request.input;
+pub async fn put(store: &Store, input: PutPublicAccessBlockInput) -> S3Result<PutPublicAccessBlockOutput> {
     let (bucket, _) = store.bucket(&input.bucket).await?;
     check(&input.public_access_block_configuration)?;
     let block = parse(&input.public_access_block_configuration);
     change(store, &bucket, |access| Ok(BucketAccess { block: Some(block), ..access })).await?;
-    Ok(S3Response::new(PutPublicAccessBlockOutput::default()))
+    Ok(PutPublicAccessBlockOutput::default())
 }
 
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeletePublicAccessBlockInput>,
-) -> S3Result<S3Response<DeletePublicAccessBlockOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+pub async fn delete(store: &Store, input: DeletePublicAccessBlockInput) -> S3Result<DeletePublicAccessBlockOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     change(store, &bucket, |access| Ok(BucketAccess { block: None, ..access })).await?;
-    Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
+    Ok(DeletePublicAccessBlockOutput::default())
 }
 
 #[cfg(test)]

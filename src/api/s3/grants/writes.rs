@@ -3,11 +3,14 @@
 //! storage").
 
 use super::super::Store;
+use super::super::documents::bucket_document;
 use super::ownership::ownership_named;
 use super::record::BucketAccess;
 use super::requested::{LEFT_TO_BUCKET_OWNER, RequestedAcl};
 use super::resolve::{Listed, resolve};
-use crate::actors::meta::{Acl, MetaView};
+use crate::actors::documents::decode;
+use crate::actors::gateway::StoreError;
+use crate::actors::meta::{Acl, BucketDocument, BucketRow, MetaView};
 use crate::api::errors::{ArgumentFault, Fault, GrantFault};
 use crate::api::identity::Directory;
 use crate::api::policy::{AclOf, Ownership, is_full_control_of, is_public};
@@ -111,6 +114,14 @@ pub fn check_acl_allowed(acl: &Acl, access: &BucketAccess, owner: &str) -> Resul
     Ok(())
 }
 
+/// Returns whether the current settings of a bucket allow the ACL of an object that the bucket's owner owns.
+pub fn allows_acl(view: &MetaView, bucket: &BucketRow, acl: &Acl) -> Result<bool, StoreError> {
+    let row = view.document(&bucket_document(bucket, BucketDocument::Access))?;
+    let access = row.map(|row| decode::<BucketAccess>(&row.value)).transpose();
+    let access = access.map_err(|error| StoreError::Internal { why: error.to_string() })?.unwrap_or_default();
+    Ok(check_acl_allowed(acl, &access, &bucket.bucket.owner).is_ok())
+}
+
 /// Returns the ACL to store; `None` if it only grants the owner full control, which is the default.
 pub fn kept(acl: Acl, owner: &str) -> Option<Acl> {
     let goes_without_saying = acl.grants.len() == 1 && is_full_control_of(&acl, owner);
@@ -120,8 +131,10 @@ pub fn kept(acl: Acl, owner: &str) -> Option<Acl> {
 #[cfg(test)]
 mod tests {
     use super::super::resolve::tests::{OnlyRoot, root};
-    use super::{acl_of_write, check_acl_allowed, new_bucket};
-    use crate::actors::meta::{Acl, Grantee};
+    use super::{acl_of_write, allows_acl, check_acl_allowed, new_bucket};
+    use crate::actors::documents::encode;
+    use crate::actors::meta::{Acl, BucketDocument, Change, DocumentKey, DocumentWrite, Expect, Grantee};
+    use crate::actors::request::test_world::World;
     use crate::api::errors::{Fault, GrantFault};
     use crate::api::identity::Directory;
     use crate::api::policy::{Ownership, PublicAccessBlock, canned};
@@ -206,6 +219,28 @@ mod tests {
         assert!(matches!(check_acl_allowed(&open, &blocked, "owner"), Err(Fault::AccessDenied(_))));
         let enforced = owned(Ownership::BucketOwnerEnforced);
         assert_eq!(check_acl_allowed(&open, &enforced, "owner"), Err(GrantFault::AclsDisabled.into()));
+    }
+
+    #[actix::test]
+    async fn the_current_settings_of_a_bucket_decide_about_the_acls_of_its_reports() {
+        let world = World::new(2, 1);
+        let public = canned("public-read", "root", "root").expect("a canned list");
+        let allows = || {
+            let view = world.meta.view();
+            let bucket = view.bucket("bucket").expect("looked up").expect("it is there");
+            allows_acl(&view, &bucket, &public).expect("looked up")
+        };
+        assert!(allows(), "there are no settings");
+        let block = Some(PublicAccessBlock { block_public_acls: true, ..PublicAccessBlock::default() });
+        let blocked = BucketAccess { block, ..BucketAccess::default() };
+        for (access, expected) in
+            [(blocked, false), (owned(Ownership::ObjectWriter), true), (owned(Ownership::BucketOwnerEnforced), false)]
+        {
+            let key = DocumentKey::Bucket(world.bucket, BucketDocument::Access, String::new());
+            let value = Some(encode(&access).expect("settings"));
+            world.meta.apply(Change::WriteDocuments(vec![DocumentWrite { key, expect: Expect::Any, value }]));
+            assert_eq!(allows(), expected, "{access:?}");
+        }
     }
 
     #[test]

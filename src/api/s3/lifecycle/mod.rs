@@ -13,12 +13,12 @@ use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView, Obje
 use crate::api::errors::Fault;
 use crate::api::text::percent::encode;
 use crate::types::{BucketId, UnixMs};
+use s3s::S3Result;
 use s3s::dto::{
     DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput,
     GetBucketLifecycleConfigurationOutput, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
     Timestamp, TransitionDefaultMinimumObjectSize,
 };
-use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
 
 /// The latest time that a date in a header can name: the end of the year 9999.
@@ -41,38 +41,34 @@ fn kept_rules(memos: &Memos, view: &MetaView, bucket: &BucketRow) -> S3Result<Ar
 
 pub async fn get(
     store: &Store,
-    request: S3Request<GetBucketLifecycleConfigurationInput>,
-) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-    let (row, view) = store.bucket(&request.input.bucket).await?;
+    input: GetBucketLifecycleConfigurationInput,
+) -> S3Result<GetBucketLifecycleConfigurationOutput> {
+    let (row, view) = store.bucket(&input.bucket).await?;
     let found = rules_of(&view, row.bucket.id)?.ok_or(NONE)?;
     let minimum = TransitionDefaultMinimumObjectSize::from_static(found.transition_minimum.text());
-    Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
+    Ok(GetBucketLifecycleConfigurationOutput {
         rules: Some(found.rules.into_iter().map(wire::to_dto).collect()),
         transition_default_minimum_object_size: Some(minimum),
-    }))
+    })
 }
 
 pub async fn put(
     store: &Store,
-    request: S3Request<PutBucketLifecycleConfigurationInput>,
-) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
-    let input = request.input;
+    input: PutBucketLifecycleConfigurationInput,
+) -> S3Result<PutBucketLifecycleConfigurationOutput> {
     let (row, _) = store.bucket(&input.bucket).await?;
     let given = input.lifecycle_configuration.ok_or(Fault::MalformedXml)?;
     let fresh_id = || wire::rule_id(store.ambient.random_u128());
     let rules = wire::from_dto(given, input.transition_default_minimum_object_size, fresh_id).map_err(fault_of)?;
     documents::save(store, document(row.bucket.id), &rules).await?;
     let minimum = TransitionDefaultMinimumObjectSize::from_static(rules.transition_minimum.text());
-    Ok(S3Response::new(PutBucketLifecycleConfigurationOutput { transition_default_minimum_object_size: Some(minimum) }))
+    Ok(PutBucketLifecycleConfigurationOutput { transition_default_minimum_object_size: Some(minimum) })
 }
 
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketLifecycleInput>,
-) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
-    let (row, _) = store.bucket(&request.input.bucket).await?;
+pub async fn delete(store: &Store, input: DeleteBucketLifecycleInput) -> S3Result<DeleteBucketLifecycleOutput> {
+    let (row, _) = store.bucket(&input.bucket).await?;
     documents::remove(store, document(row.bucket.id)).await?;
-    Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
+    Ok(DeleteBucketLifecycleOutput::default())
 }
 
 /// Returns the header `x-amz-expiration` for an answer about the current version of a key. As in S3, requests for a

@@ -205,8 +205,7 @@ fn object(key: String, object: ShownObject, owner: Option<Owner>) -> Object {
     }
 }
 
-pub async fn list_v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
-    let input = request.input;
+pub async fn list_v1(store: &Store, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
     let writing = Writing::of(input.encoding_type.as_ref())?;
     let limit = page_limit("maxKeys", input.max_keys)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -219,7 +218,7 @@ pub async fn list_v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3R
     let found = page(store, &input.bucket, query, &writing, true).await?;
     // S3 sends NextMarker only with a delimiter. Otherwise the client goes on after the last key.
     let next_marker = delimiter.as_ref().and(found.next_after.clone());
-    Ok(S3Response::new(ListObjectsOutput {
+    Ok(ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(writing.prefix_of_version_1(input.prefix.unwrap_or_default())),
         marker: Some(writing.name(input.marker.unwrap_or_default())),
@@ -231,14 +230,10 @@ pub async fn list_v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3R
         next_marker: next_marker.map(|next| writing.name(next)),
         encoding_type: input.encoding_type,
         request_charged: None,
-    }))
+    })
 }
 
-pub async fn list_v2(
-    store: &Store,
-    request: S3Request<ListObjectsV2Input>,
-) -> S3Result<S3Response<ListObjectsV2Output>> {
-    let input = request.input;
+pub async fn list_v2(store: &Store, input: ListObjectsV2Input) -> S3Result<ListObjectsV2Output> {
     let writing = Writing::of(input.encoding_type.as_ref())?;
     let limit = page_limit("maxKeys", input.max_keys)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -250,7 +245,7 @@ pub async fn list_v2(
     let query =
         ListQuery { prefix: input.prefix.clone().unwrap_or_default(), delimiter: delimiter.clone(), after, limit };
     let found = page(store, &input.bucket, query, &writing, input.fetch_owner.unwrap_or(false)).await?;
-    Ok(S3Response::new(ListObjectsV2Output {
+    Ok(ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(writing.name(input.prefix.unwrap_or_default())),
         max_keys: Some(i32::try_from(limit).unwrap_or(i32::MAX)),
@@ -264,7 +259,7 @@ pub async fn list_v2(
         encoding_type: input.encoding_type,
         start_after: input.start_after.map(|after| writing.name(after)),
         request_charged: None,
-    }))
+    })
 }
 
 pub async fn list_versions(

@@ -3,14 +3,14 @@
 
 use super::super::checksums::{DEFAULT, carried, carrying, kind_name, of_headers, parse_kind, parse_whole, shown_kind};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
-use super::super::event_drafts::EventDrafts;
+use super::super::event_drafts::pending_event;
 use super::super::lifecycle::expiration_of;
 use super::super::object_headers::{etag_header, etag_text, object_checksum};
 use super::super::objects::sealed::sealing_of;
 use super::super::version;
 use super::super::{Store, preconditions, unexpected};
 use super::listed;
-use crate::actors::events::EventName;
+use crate::actors::events::{EventName, draft_now};
 use crate::actors::meta::{
     Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompletedPart, ETag, KvError, MetaView,
     ObjectVersion, PartRow, Reply,
@@ -52,8 +52,8 @@ pub async fn complete(
     if row.is_some() {
         check_listed(&view, upload, &parts).await?;
     }
-    let drafts = EventDrafts::of(store, &view, &bucket)?;
-    let event = drafts.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
+    let event = pending_event(store, &bucket, EventName::ObjectCreatedCompleteMultipartUpload);
+    let event = draft_now(event, store.gateway().meta(), bucket.bucket.id, &input.key).await?;
     let complete = CompleteUpload {
         bucket: bucket.bucket.id,
         key: input.key.clone(),

@@ -95,11 +95,7 @@ impl ShownUpload {
     }
 }
 
-pub async fn list_uploads(
-    store: &Store,
-    request: S3Request<ListMultipartUploadsInput>,
-) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-    let input = request.input;
+pub async fn list_uploads(store: &Store, input: ListMultipartUploadsInput) -> S3Result<ListMultipartUploadsOutput> {
     let writing = Writing::of(input.encoding_type.as_ref())?;
     let limit = page_limit("max-uploads", input.max_uploads)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -135,7 +131,7 @@ pub async fn list_uploads(
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
         }
     }
-    Ok(S3Response::new(ListMultipartUploadsOutput {
+    Ok(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
         common_prefixes: Some(common_prefixes),
         delimiter: delimiter.map(|delimiter| writing.name(delimiter)),
@@ -149,7 +145,7 @@ pub async fn list_uploads(
         upload_id_marker: Some(after_upload.map(|id| id.to_string()).unwrap_or_default()),
         uploads: Some(uploads),
         request_charged: None,
-    }))
+    })
 }
 
 /// Returns the upload after which the listing goes on. Its marker counts only with a key marker. A malformed id is

@@ -111,11 +111,7 @@ pub async fn create(
     }))
 }
 
-pub async fn abort(
-    store: &Store,
-    request: S3Request<AbortMultipartUploadInput>,
-) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-    let input = request.input;
+pub async fn abort(store: &Store, input: AbortMultipartUploadInput) -> S3Result<AbortMultipartUploadOutput> {
     store.check_changeable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let upload = parse_upload_id(&input.upload_id)?;
@@ -124,7 +120,7 @@ pub async fn abort(
         check_initiated(asked, row.upload.initiated, store.gateway().meta().time().now)?;
     }
     store.propose(Change::AbortUpload { bucket: bucket.bucket.id, key: input.key, upload }).await?;
-    Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    Ok(AbortMultipartUploadOutput::default())
 }
 
 /// Checks a condition on the time of initiation, in whole seconds as dates in headers have them. A date in the future

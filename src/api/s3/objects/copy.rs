@@ -2,7 +2,7 @@
 //! the bytes are read and written again.
 
 use super::super::encryption::{EncryptionFields, key_of_source, of_bucket};
-use super::super::event_drafts::EventDrafts;
+use super::super::event_drafts::pending_event;
 use super::super::lifecycle::Expirations;
 use super::super::object_headers::{etag_header, object_checksum, stored_headers, timestamp};
 use super::super::preconditions::{self, ReadConditions};
@@ -10,11 +10,11 @@ use super::super::tags::{self, Tags};
 use super::super::{Readable, Store, checksums, unexpected};
 use super::requested_traits;
 use super::sealed::{NewSeal, RequestedSealing, sealing_of, unsealed};
-use crate::actors::events::EventName;
+use crate::actors::events::{EventName, PendingEvent, draft_now};
 use crate::actors::gateway::{BodyChecks, ByteRange, CopyTarget, Kept, PutObjectRequest, StoreError, Upload};
 use crate::actors::meta::{
-    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, ETagCondition, EventDraft, KvError, Manifest, MetaView,
-    ObjectHeaders, ObjectVersion, Refusal, Reply, Traits, Versioning, WriteConditions,
+    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, ETagCondition, KvError, Manifest, MetaView, ObjectHeaders,
+    ObjectVersion, Refusal, Reply, Traits, Versioning, WriteConditions,
 };
 use crate::actors::sealing::{DataKey, SealedObject};
 use crate::api::errors::{Fault, with_details};
@@ -160,8 +160,7 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
     }
     let bucket = readable.view.bucket(&input.bucket)?.ok_or(Fault::NoSuchBucket)?;
     let mut traits = requested_traits(store, &request.headers, &bucket, &readable.view)?;
-    let drafts = EventDrafts::of(store, &readable.view, &bucket)?;
-    let event = drafts.draft(EventName::ObjectCreatedCopy, &input.key);
+    let event = pending_event(store, &bucket, EventName::ObjectCreatedCopy);
     let seal = RequestedSealing::of(store, &request.headers, &bucket, readable.view.clone()).await?;
     let source = &readable.object.version;
     traits.tags = asked.tags.clone().unwrap_or_else(|| source.traits.tags.clone());
@@ -196,7 +195,7 @@ struct Target {
     headers: ObjectHeaders,
     traits: Traits,
     conditions: WriteConditions,
-    event: Option<EventDraft>,
+    event: Option<PendingEvent>,
 }
 
 impl Target {
@@ -280,6 +279,8 @@ async fn refer(
     target: Target,
 ) -> S3Result<Option<ObjectVersion>> {
     store.check_writable()?;
+    let meta = store.gateway().meta();
+    let event = draft_now(target.event, meta, target.bucket, &target.key).await?;
     let source = &readable.object.version;
     let copy = CopyVersion {
         source_bucket: readable.bucket.bucket.id,
@@ -294,9 +295,9 @@ async fn refer(
         checksum: None,
         traits: target.traits,
         conditions: target.conditions,
-        event: target.event,
+        event,
     };
-    match store.gateway().meta().propose(Change::CopyVersion(Box::new(copy))).await? {
+    match meta.propose(Change::CopyVersion(Box::new(copy))).await? {
         Reply::ObjectPut { object } => Ok(Some(*object)),
         Reply::Refused(Refusal::SourceChanged) => Ok(None),
         Reply::Refused(refusal) => Err(refusal.into()),

@@ -2,7 +2,7 @@
 
 use super::super::Store;
 use super::super::checksums::{DEFAULT, add_headers};
-use super::super::event_drafts::EventDrafts;
+use super::super::event_drafts::pending_event;
 use super::super::lifecycle::Expirations;
 use super::super::object_headers::{etag_header, object_checksum, stored_headers};
 use super::super::preconditions;
@@ -58,7 +58,7 @@ async fn create(
     let mut traits = requested_traits(store, &request.headers, &bucket, &view)?;
     let id = bucket.bucket.id;
     let event = if store.call.is_form { EventName::ObjectCreatedPost } else { EventName::ObjectCreatedPut };
-    let event = EventDrafts::of(store, &view, &bucket)?.draft(event, &input.key);
+    let event = pending_event(store, &bucket, event);
     let asked = RequestedSealing::of(store, &request.headers, &bucket, view.clone()).await?;
     let seal = asked.prepare(store, SealedObject { bucket: id, key: &input.key })?;
     let expirations = Expirations::of(&store.memos, &view, &bucket)?;

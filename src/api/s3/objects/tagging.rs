@@ -17,25 +17,17 @@ use s3s::dto::{
 };
 use s3s::{HttpResponse, S3Request, S3Response, S3Result};
 
-pub async fn get_object(
-    store: &Store,
-    request: S3Request<GetObjectTaggingInput>,
-) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    let input = request.input;
+pub async fn get_object(store: &Store, input: GetObjectTaggingInput) -> S3Result<GetObjectTaggingOutput> {
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let version_id = shown(&found.bucket, found.version.version);
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: to_set(&found.version.traits.tags), version_id }))
+    Ok(GetObjectTaggingOutput { tag_set: to_set(&found.version.traits.tags), version_id })
 }
 
-pub async fn put_object(
-    store: &Store,
-    request: S3Request<PutObjectTaggingInput>,
-) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-    let input = request.input;
+pub async fn put_object(store: &Store, input: PutObjectTaggingInput) -> S3Result<PutObjectTaggingOutput> {
     let tags = of_set(input.tagging.tag_set, OBJECT_TAGS_MAX)?;
     let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
     let version_id = set(store, place, tags, EventName::ObjectTaggingPut).await?;
-    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
+    Ok(PutObjectTaggingOutput { version_id })
 }
 
 pub async fn delete_object(
@@ -69,14 +61,11 @@ async fn set(
     }
 }
 
-pub async fn get_bucket(
-    store: &Store,
-    request: S3Request<GetBucketTaggingInput>,
-) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+pub async fn get_bucket(store: &Store, input: GetBucketTaggingInput) -> S3Result<GetBucketTaggingOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let tags: Option<Tags> = documents::load(&view, &bucket_document(&bucket, BucketDocument::Tagging))?;
     let tag_set = to_set(&tags.ok_or(Fault::NoTags)?);
-    Ok(S3Response::new(GetBucketTaggingOutput { tag_set }))
+    Ok(GetBucketTaggingOutput { tag_set })
 }
 
 /// Marks an answer that needs the status 204, where s3s sets 200 (API Reference, "PutBucketTagging").
@@ -110,13 +99,10 @@ pub async fn put_bucket(
     Ok(response)
 }
 
-pub async fn delete_bucket(
-    store: &Store,
-    request: S3Request<DeleteBucketTaggingInput>,
-) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+pub async fn delete_bucket(store: &Store, input: DeleteBucketTaggingInput) -> S3Result<DeleteBucketTaggingOutput> {
+    let (bucket, _) = store.bucket(&input.bucket).await?;
     documents::remove(store, bucket_document(&bucket, BucketDocument::Tagging)).await?;
-    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
+    Ok(DeleteBucketTaggingOutput::default())
 }
 
 #[cfg(test)]

@@ -1,60 +1,33 @@
 //! The operations on analytics configurations. They are stored for the tools that set them, and have no effect.
 
-use super::named;
+use super::named::{self, named_operations};
 use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
+use s3s::S3Result;
 use s3s::dto::{
-    AnalyticsConfiguration, AnalyticsS3ExportFileFormat, DeleteBucketAnalyticsConfigurationInput,
-    DeleteBucketAnalyticsConfigurationOutput, GetBucketAnalyticsConfigurationInput,
-    GetBucketAnalyticsConfigurationOutput, ListBucketAnalyticsConfigurationsInput,
-    ListBucketAnalyticsConfigurationsOutput, PutBucketAnalyticsConfigurationInput,
+    AnalyticsConfiguration, AnalyticsS3ExportFileFormat, PutBucketAnalyticsConfigurationInput,
     PutBucketAnalyticsConfigurationOutput, StorageClassAnalysisSchemaVersion,
 };
-use s3s::{S3Request, S3Response, S3Result};
+use std::convert::identity;
 
 const KIND: BucketDocument = BucketDocument::Analytics;
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetBucketAnalyticsConfigurationInput>,
-) -> S3Result<S3Response<GetBucketAnalyticsConfigurationOutput>> {
-    let input = request.input;
-    let found = named::find(store, &input.bucket, KIND, &input.id).await?;
-    Ok(S3Response::new(GetBucketAnalyticsConfigurationOutput { analytics_configuration: Some(found) }))
+named_operations! {
+    KIND, AnalyticsConfiguration, identity;
+    GetBucketAnalyticsConfigurationInput -> GetBucketAnalyticsConfigurationOutput { analytics_configuration };
+    DeleteBucketAnalyticsConfigurationInput -> DeleteBucketAnalyticsConfigurationOutput;
+    ListBucketAnalyticsConfigurationsInput -> ListBucketAnalyticsConfigurationsOutput { analytics_configuration_list };
 }
 
 pub async fn put(
     store: &Store,
-    request: S3Request<PutBucketAnalyticsConfigurationInput>,
-) -> S3Result<S3Response<PutBucketAnalyticsConfigurationOutput>> {
-    let input = request.input;
+    input: PutBucketAnalyticsConfigurationInput,
+) -> S3Result<PutBucketAnalyticsConfigurationOutput> {
     let (bucket, view) = store.bucket(&input.bucket).await?;
     check(&input.id, &input.analytics_configuration)?;
     named::put(store, (&bucket, &view), KIND, &input.id, &input.analytics_configuration).await?;
-    Ok(S3Response::new(PutBucketAnalyticsConfigurationOutput::default()))
-}
-
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketAnalyticsConfigurationInput>,
-) -> S3Result<S3Response<DeleteBucketAnalyticsConfigurationOutput>> {
-    named::remove(store, &request.input.bucket, KIND, &request.input.id).await?;
-    Ok(S3Response::new(DeleteBucketAnalyticsConfigurationOutput::default()))
-}
-
-pub async fn list(
-    store: &Store,
-    request: S3Request<ListBucketAnalyticsConfigurationsInput>,
-) -> S3Result<S3Response<ListBucketAnalyticsConfigurationsOutput>> {
-    let input = request.input;
-    let page = named::list(store, &input.bucket, KIND, input.continuation_token.as_deref()).await?;
-    Ok(S3Response::new(ListBucketAnalyticsConfigurationsOutput {
-        is_truncated: Some(page.next_token.is_some()),
-        analytics_configuration_list: Some(page.values).filter(|list: &Vec<_>| !list.is_empty()),
-        continuation_token: input.continuation_token,
-        next_continuation_token: page.next_token,
-    }))
+    Ok(PutBucketAnalyticsConfigurationOutput::default())
 }
 
 fn check(id: &str, given: &AnalyticsConfiguration) -> Result<(), Fault> {

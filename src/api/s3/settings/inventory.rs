@@ -1,40 +1,34 @@
 //! The operations on inventory configurations. Reports can only be in CSV.
 
-use super::named;
+use super::named::{self, named_operations};
 use crate::actors::events::inventory::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
 use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::limits::KEY_BYTES_MAX;
+use s3s::S3Result;
 use s3s::dto::{
-    DeleteBucketInventoryConfigurationInput, DeleteBucketInventoryConfigurationOutput,
-    GetBucketInventoryConfigurationInput, GetBucketInventoryConfigurationOutput, InventoryConfiguration,
-    InventoryEncryption, InventoryFilter, InventoryFormat, InventoryFrequency as Frequency,
+    InventoryConfiguration, InventoryEncryption, InventoryFilter, InventoryFormat, InventoryFrequency as Frequency,
     InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
-    ListBucketInventoryConfigurationsInput, ListBucketInventoryConfigurationsOutput,
     PutBucketInventoryConfigurationInput, PutBucketInventoryConfigurationOutput, SSES3,
 };
-use s3s::{S3Request, S3Response, S3Result};
 
 const KIND: BucketDocument = BucketDocument::Inventory;
 const BUCKET_ARN: &str = "arn:aws:s3:::";
 /// The longest rest of a report's key after the prefix of its destination: `/BUCKET/ID/data/UNIQUE.csv.gz`.
 const NAME_BYTES_MAX: usize = 1 + 63 + 1 + 64 + "/data/".len() + 32 + ".csv.gz".len();
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetBucketInventoryConfigurationInput>,
-) -> S3Result<S3Response<GetBucketInventoryConfigurationOutput>> {
-    let input = request.input;
-    let rules: InventoryRules = named::find(store, &input.bucket, KIND, &input.id).await?;
-    Ok(S3Response::new(GetBucketInventoryConfigurationOutput { inventory_configuration: Some(to_dto(rules)) }))
+named_operations! {
+    KIND, InventoryRules, to_dto;
+    GetBucketInventoryConfigurationInput -> GetBucketInventoryConfigurationOutput { inventory_configuration };
+    DeleteBucketInventoryConfigurationInput -> DeleteBucketInventoryConfigurationOutput;
+    ListBucketInventoryConfigurationsInput -> ListBucketInventoryConfigurationsOutput { inventory_configuration_list };
 }
 
 pub async fn put(
     store: &Store,
-    request: S3Request<PutBucketInventoryConfigurationInput>,
-) -> S3Result<S3Response<PutBucketInventoryConfigurationOutput>> {
-    let input = request.input;
+    input: PutBucketInventoryConfigurationInput,
+) -> S3Result<PutBucketInventoryConfigurationOutput> {
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let rules = from_dto(&input.id, input.inventory_configuration)?;
     let destination = view.bucket(&rules.destination.bucket)?;
@@ -46,30 +40,7 @@ pub async fn put(
         return Err(Fault::InvalidDestinationBucket(why).into());
     }
     named::put(store, (&bucket, &view), KIND, &input.id, &rules).await?;
-    Ok(S3Response::new(PutBucketInventoryConfigurationOutput::default()))
-}
-
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketInventoryConfigurationInput>,
-) -> S3Result<S3Response<DeleteBucketInventoryConfigurationOutput>> {
-    named::remove(store, &request.input.bucket, KIND, &request.input.id).await?;
-    Ok(S3Response::new(DeleteBucketInventoryConfigurationOutput::default()))
-}
-
-pub async fn list(
-    store: &Store,
-    request: S3Request<ListBucketInventoryConfigurationsInput>,
-) -> S3Result<S3Response<ListBucketInventoryConfigurationsOutput>> {
-    let input = request.input;
-    let page = named::list(store, &input.bucket, KIND, input.continuation_token.as_deref()).await?;
-    let values: Vec<InventoryConfiguration> = page.values.into_iter().map(to_dto).collect();
-    Ok(S3Response::new(ListBucketInventoryConfigurationsOutput {
-        is_truncated: Some(page.next_token.is_some()),
-        inventory_configuration_list: Some(values).filter(|list| !list.is_empty()),
-        continuation_token: input.continuation_token,
-        next_continuation_token: page.next_token,
-    }))
+    Ok(PutBucketInventoryConfigurationOutput::default())
 }
 
 /// Converts a configuration and checks it in S3's order: the document itself, then that its id is that of the request,

@@ -3,13 +3,15 @@
 use crate::actors::events::access_log::{
     LogDestination, LogGrant, LogGrantee, LogKeyFormat, LogPermission, LoggingRules,
 };
+use crate::actors::gateway::acl_of_report;
 use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
 use crate::api::cache::Made;
 use crate::api::errors::{Fault, GrantFault};
 use crate::api::identity::names::{ACCOUNT_NAME_CHARS_MAX, EMAIL_BYTES_MAX, is_canonical_id};
+use crate::api::policy::Ownership;
 use crate::api::s3::documents::bucket_document;
 use crate::api::s3::grants::requested::GRANTS_MAX;
-use crate::api::s3::grants::{group_named, invalid_id, lookup_failed};
+use crate::api::s3::grants::{BucketAccess, access_of, check_acl_allowed, group_named, invalid_id, lookup_failed};
 use crate::api::s3::{ACCOUNT, Shared, Store, documents};
 use crate::limits::KEY_BYTES_MAX;
 use s3s::dto::{
@@ -114,10 +116,20 @@ pub async fn put(
                 let why = "The owner for the bucket to be logged and the target bucket must be the same.";
                 return Err(Fault::InvalidTargetBucket(why).into());
             }
+            check_grants(&rules.grants, &access_of(&view, &target)?, &target.bucket.owner)?;
             documents::save(store, key, &rules).await?;
         }
     }
     Ok(S3Response::new(PutBucketLoggingOutput::default()))
+}
+
+/// Refuses grants on log objects that the settings of the target bucket forbid. `owner` owns the bucket. Under
+/// BucketOwnerEnforced S3 refuses all of them.
+fn check_grants(grants: &[LogGrant], access: &BucketAccess, owner: &str) -> Result<(), Fault> {
+    if !grants.is_empty() && access.ownership() == Ownership::BucketOwnerEnforced {
+        return Err(GrantFault::AclsDisabled.into());
+    }
+    acl_of_report(owner, grants).map_or(Ok(()), |acl| check_acl_allowed(&acl, access, owner))
 }
 
 fn from_dto(given: LoggingEnabled) -> Result<LoggingRules, Fault> {
@@ -241,8 +253,11 @@ fn shown_grant(grant: LogGrant) -> TargetGrant {
 
 #[cfg(test)]
 mod tests {
-    use super::{GRANTS_MAX, from_dto, to_dto};
+    use super::{GRANTS_MAX, check_grants, from_dto, to_dto};
+    use crate::actors::events::access_log::{LogGrant, LogGrantee, LogPermission};
     use crate::api::errors::{Fault, GrantFault};
+    use crate::api::policy::{Ownership, PublicAccessBlock};
+    use crate::api::s3::grants::BucketAccess;
     use s3s::dto::{
         BucketLogsPermission, Grantee, LoggingEnabled, PartitionDateSource, PartitionedPrefix, SimplePrefix,
         TargetGrant, TargetObjectKeyFormat, Type,
@@ -347,6 +362,23 @@ mod tests {
         assert_eq!(judge(1, Type::AMAZON_CUSTOMER_BY_EMAIL, "a@b", ""), Ok(1));
         let email = judge(1, Type::AMAZON_CUSTOMER_BY_EMAIL, &format!("{}@b", "a".repeat(254)), "");
         assert_eq!(email, Err(GrantFault::UnknownEmail.into()));
+    }
+
+    #[test]
+    fn grants_on_access_logs_are_refused_where_the_target_bucket_forbids_them() {
+        let grant = |grantee| vec![LogGrant { grantee, permission: LogPermission::Read }];
+        let public = grant(LogGrantee::Group("http://acs.amazonaws.com/groups/global/AllUsers".to_owned()));
+        let email = grant(LogGrantee::Email("a@b".to_owned()));
+        let block = Some(PublicAccessBlock { block_public_acls: true, ..PublicAccessBlock::default() });
+        let blocked = BucketAccess { block, ..BucketAccess::default() };
+        assert!(matches!(check_grants(&public, &blocked, "owner"), Err(Fault::AccessDenied(_))));
+        assert_eq!(check_grants(&email, &blocked, "owner"), Ok(()));
+        let enforced = BucketAccess { ownership: Some(Ownership::BucketOwnerEnforced), ..BucketAccess::default() };
+        for grants in [&public, &email] {
+            assert_eq!(check_grants(grants, &enforced, "owner"), Err(GrantFault::AclsDisabled.into()));
+            assert_eq!(check_grants(grants, &BucketAccess::default(), "owner"), Ok(()));
+        }
+        assert_eq!(check_grants(&[], &enforced, "owner"), Ok(()));
     }
 
     #[test]

@@ -1,61 +1,33 @@
 //! The operations on metrics configurations. They are stored for the tools that set them, and have no effect: the
 //! store's metrics are those for Prometheus.
 
-use super::named;
+use super::named::{self, named_operations};
 use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use s3s::dto::{
-    DeleteBucketMetricsConfigurationInput, DeleteBucketMetricsConfigurationOutput, GetBucketMetricsConfigurationInput,
-    GetBucketMetricsConfigurationOutput, ListBucketMetricsConfigurationsInput, ListBucketMetricsConfigurationsOutput,
-    PutBucketMetricsConfigurationInput, PutBucketMetricsConfigurationOutput,
-};
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::S3Result;
+use s3s::dto::{MetricsConfiguration, PutBucketMetricsConfigurationInput, PutBucketMetricsConfigurationOutput};
+use std::convert::identity;
 
 const KIND: BucketDocument = BucketDocument::Metrics;
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetBucketMetricsConfigurationInput>,
-) -> S3Result<S3Response<GetBucketMetricsConfigurationOutput>> {
-    let input = request.input;
-    let found = named::find(store, &input.bucket, KIND, &input.id).await?;
-    Ok(S3Response::new(GetBucketMetricsConfigurationOutput { metrics_configuration: Some(found) }))
+named_operations! {
+    KIND, MetricsConfiguration, identity;
+    GetBucketMetricsConfigurationInput -> GetBucketMetricsConfigurationOutput { metrics_configuration };
+    DeleteBucketMetricsConfigurationInput -> DeleteBucketMetricsConfigurationOutput;
+    ListBucketMetricsConfigurationsInput -> ListBucketMetricsConfigurationsOutput { metrics_configuration_list };
 }
 
 pub async fn put(
     store: &Store,
-    request: S3Request<PutBucketMetricsConfigurationInput>,
-) -> S3Result<S3Response<PutBucketMetricsConfigurationOutput>> {
-    let input = request.input;
+    input: PutBucketMetricsConfigurationInput,
+) -> S3Result<PutBucketMetricsConfigurationOutput> {
     let (bucket, view) = store.bucket(&input.bucket).await?;
     if input.metrics_configuration.id != input.id {
         return Err(Fault::MalformedXml.into());
     }
     named::put(store, (&bucket, &view), KIND, &input.id, &input.metrics_configuration).await?;
-    Ok(S3Response::new(PutBucketMetricsConfigurationOutput::default()))
-}
-
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketMetricsConfigurationInput>,
-) -> S3Result<S3Response<DeleteBucketMetricsConfigurationOutput>> {
-    named::remove(store, &request.input.bucket, KIND, &request.input.id).await?;
-    Ok(S3Response::new(DeleteBucketMetricsConfigurationOutput::default()))
-}
-
-pub async fn list(
-    store: &Store,
-    request: S3Request<ListBucketMetricsConfigurationsInput>,
-) -> S3Result<S3Response<ListBucketMetricsConfigurationsOutput>> {
-    let input = request.input;
-    let page = named::list(store, &input.bucket, KIND, input.continuation_token.as_deref()).await?;
-    Ok(S3Response::new(ListBucketMetricsConfigurationsOutput {
-        is_truncated: Some(page.next_token.is_some()),
-        metrics_configuration_list: Some(page.values).filter(|list: &Vec<_>| !list.is_empty()),
-        continuation_token: input.continuation_token,
-        next_continuation_token: page.next_token,
-    }))
+    Ok(PutBucketMetricsConfigurationOutput::default())
 }
 
 #[cfg(test)]

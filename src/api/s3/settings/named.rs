@@ -17,6 +17,41 @@ const PAGE: usize = 100;
 /// S3's fault for a configuration that does not exist.
 pub const ABSENT: Fault = Fault::NoConfiguration("NoSuchConfiguration", "The specified configuration does not exist.");
 
+/// Defines the operations `get`, `delete` and `list` of a kind of configuration, given the names of their inputs, their
+/// outputs and the fields of these, and the function that converts a configuration from its stored form. The file of
+/// the kind imports `Store`, `S3Result` and `named`.
+macro_rules! named_operations {
+    (
+        $kind:expr, $stored:ty, $shown:path;
+        $get:ident -> $got:ident { $one:ident };
+        $delete:ident -> $deleted:ident;
+        $list:ident -> $listed:ident { $many:ident };
+    ) => {
+        pub async fn get(store: &Store, input: s3s::dto::$get) -> S3Result<s3s::dto::$got> {
+            let found: $stored = named::find(store, &input.bucket, $kind, &input.id).await?;
+            Ok(s3s::dto::$got { $one: Some($shown(found)) })
+        }
+
+        pub async fn delete(store: &Store, input: s3s::dto::$delete) -> S3Result<s3s::dto::$deleted> {
+            named::remove(store, &input.bucket, $kind, &input.id).await?;
+            Ok(s3s::dto::$deleted::default())
+        }
+
+        pub async fn list(store: &Store, input: s3s::dto::$list) -> S3Result<s3s::dto::$listed> {
+            let token = input.continuation_token;
+            let page: named::Page<$stored> = named::list(store, &input.bucket, $kind, token.as_deref()).await?;
+            let values: Vec<_> = page.values.into_iter().map($shown).collect();
+            Ok(s3s::dto::$listed {
+                is_truncated: Some(page.next_token.is_some()),
+                $many: Some(values).filter(|values| !values.is_empty()),
+                continuation_token: token,
+                next_continuation_token: page.next_token,
+            })
+        }
+    };
+}
+pub(super) use named_operations;
+
 /// A page of a bucket's configurations, sorted by id. It also ends where it becomes large.
 pub struct Page<T> {
     pub values: Vec<T>,

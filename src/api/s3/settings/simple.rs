@@ -5,6 +5,7 @@ use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
 use crate::api::s3::documents::bucket_document;
 use crate::api::s3::{Store, documents};
+use s3s::S3Result;
 use s3s::dto::{
     BucketAccelerateStatus, DeleteBucketReplicationInput, DeleteBucketReplicationOutput,
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketReplicationInput,
@@ -12,7 +13,6 @@ use s3s::dto::{
     PutBucketAccelerateConfigurationInput, PutBucketAccelerateConfigurationOutput, PutBucketRequestPaymentInput,
     PutBucketRequestPaymentOutput,
 };
-use s3s::{S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
 
 /// The stored acceleration configuration.
@@ -30,19 +30,18 @@ struct RequestPayment {
 /// GetBucketAccelerateConfiguration; no `Status` if it was never set.
 pub async fn get_accelerate(
     store: &Store,
-    request: S3Request<GetBucketAccelerateConfigurationInput>,
-) -> S3Result<S3Response<GetBucketAccelerateConfigurationOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    input: GetBucketAccelerateConfigurationInput,
+) -> S3Result<GetBucketAccelerateConfigurationOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let found: Option<Accelerate> = documents::load(&view, &bucket_document(&bucket, BucketDocument::Accelerate))?;
     let status = found.map(|found| BucketAccelerateStatus::from(found.status));
-    Ok(S3Response::new(GetBucketAccelerateConfigurationOutput { status, request_charged: None }))
+    Ok(GetBucketAccelerateConfigurationOutput { status, request_charged: None })
 }
 
 pub async fn put_accelerate(
     store: &Store,
-    request: S3Request<PutBucketAccelerateConfigurationInput>,
-) -> S3Result<S3Response<PutBucketAccelerateConfigurationOutput>> {
-    let input = request.input;
+    input: PutBucketAccelerateConfigurationInput,
+) -> S3Result<PutBucketAccelerateConfigurationOutput> {
     let (bucket, _) = store.bucket(&input.bucket).await?;
     let status = input.accelerate_configuration.status.ok_or(Fault::MalformedXml)?;
     if !matches!(status.as_str(), BucketAccelerateStatus::ENABLED | BucketAccelerateStatus::SUSPENDED) {
@@ -54,25 +53,24 @@ pub async fn put_accelerate(
     }
     let value = Accelerate { status: status.as_str().to_owned() };
     documents::save(store, bucket_document(&bucket, BucketDocument::Accelerate), &value).await?;
-    Ok(S3Response::new(PutBucketAccelerateConfigurationOutput::default()))
+    Ok(PutBucketAccelerateConfigurationOutput::default())
 }
 
 pub async fn get_payment(
     store: &Store,
-    request: S3Request<GetBucketRequestPaymentInput>,
-) -> S3Result<S3Response<GetBucketRequestPaymentOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    input: GetBucketRequestPaymentInput,
+) -> S3Result<GetBucketRequestPaymentOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     let found: Option<RequestPayment> =
         documents::load(&view, &bucket_document(&bucket, BucketDocument::RequestPayment))?;
     let payer = found.map_or(Payer::from_static(Payer::BUCKET_OWNER), |found| Payer::from(found.payer));
-    Ok(S3Response::new(GetBucketRequestPaymentOutput { payer: Some(payer) }))
+    Ok(GetBucketRequestPaymentOutput { payer: Some(payer) })
 }
 
 pub async fn put_payment(
     store: &Store,
-    request: S3Request<PutBucketRequestPaymentInput>,
-) -> S3Result<S3Response<PutBucketRequestPaymentOutput>> {
-    let input = request.input;
+    input: PutBucketRequestPaymentInput,
+) -> S3Result<PutBucketRequestPaymentOutput> {
     let (bucket, _) = store.bucket(&input.bucket).await?;
     let payer = input.request_payment_configuration.payer;
     if !matches!(payer.as_str(), Payer::BUCKET_OWNER | Payer::REQUESTER) {
@@ -80,22 +78,19 @@ pub async fn put_payment(
     }
     let value = RequestPayment { payer: payer.as_str().to_owned() };
     documents::save(store, bucket_document(&bucket, BucketDocument::RequestPayment), &value).await?;
-    Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
+    Ok(PutBucketRequestPaymentOutput::default())
 }
 
-pub async fn get_replication(
-    store: &Store,
-    request: S3Request<GetBucketReplicationInput>,
-) -> S3Result<S3Response<GetBucketReplicationOutput>> {
-    store.bucket(&request.input.bucket).await?;
+pub async fn get_replication(store: &Store, input: GetBucketReplicationInput) -> S3Result<GetBucketReplicationOutput> {
+    store.bucket(&input.bucket).await?;
     let (code, why) = ("ReplicationConfigurationNotFoundError", "The replication configuration was not found");
     Err(Fault::NoConfiguration(code, why).into())
 }
 
 pub async fn delete_replication(
     store: &Store,
-    request: S3Request<DeleteBucketReplicationInput>,
-) -> S3Result<S3Response<DeleteBucketReplicationOutput>> {
-    store.bucket(&request.input.bucket).await?;
-    Ok(S3Response::new(DeleteBucketReplicationOutput::default()))
+    input: DeleteBucketReplicationInput,
+) -> S3Result<DeleteBucketReplicationOutput> {
+    store.bucket(&input.bucket).await?;
+    Ok(DeleteBucketReplicationOutput::default())
 }

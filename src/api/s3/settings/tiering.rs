@@ -1,19 +1,17 @@
 //! The operations on intelligent-tiering configurations. They are stored for the tools that set them, and have no
 //! effect: the store has only one tier.
 
-use super::named;
+use super::named::{self, named_operations};
 use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
+use s3s::S3Result;
 use s3s::dto::{
-    DeleteBucketIntelligentTieringConfigurationInput, DeleteBucketIntelligentTieringConfigurationOutput,
-    GetBucketIntelligentTieringConfigurationInput, GetBucketIntelligentTieringConfigurationOutput,
     IntelligentTieringAccessTier, IntelligentTieringConfiguration, IntelligentTieringStatus,
-    ListBucketIntelligentTieringConfigurationsInput, ListBucketIntelligentTieringConfigurationsOutput,
     PutBucketIntelligentTieringConfigurationInput, PutBucketIntelligentTieringConfigurationOutput,
 };
-use s3s::{S3Request, S3Response, S3Result};
 use std::collections::BTreeSet;
+use std::convert::identity;
 
 const KIND: BucketDocument = BucketDocument::IntelligentTiering;
 /// S3's limits on the days without access after which an object may move to a tier.
@@ -21,48 +19,23 @@ const DAYS_MAX: i32 = 730;
 const ARCHIVE_DAYS_MIN: i32 = 90;
 const DEEP_ARCHIVE_DAYS_MIN: i32 = 180;
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetBucketIntelligentTieringConfigurationInput>,
-) -> S3Result<S3Response<GetBucketIntelligentTieringConfigurationOutput>> {
-    let input = request.input;
-    let found = named::find(store, &input.bucket, KIND, &input.id).await?;
-    Ok(S3Response::new(GetBucketIntelligentTieringConfigurationOutput {
-        intelligent_tiering_configuration: Some(found),
-    }))
+named_operations! {
+    KIND, IntelligentTieringConfiguration, identity;
+    GetBucketIntelligentTieringConfigurationInput ->
+        GetBucketIntelligentTieringConfigurationOutput { intelligent_tiering_configuration };
+    DeleteBucketIntelligentTieringConfigurationInput -> DeleteBucketIntelligentTieringConfigurationOutput;
+    ListBucketIntelligentTieringConfigurationsInput ->
+        ListBucketIntelligentTieringConfigurationsOutput { intelligent_tiering_configuration_list };
 }
 
 pub async fn put(
     store: &Store,
-    request: S3Request<PutBucketIntelligentTieringConfigurationInput>,
-) -> S3Result<S3Response<PutBucketIntelligentTieringConfigurationOutput>> {
-    let input = request.input;
+    input: PutBucketIntelligentTieringConfigurationInput,
+) -> S3Result<PutBucketIntelligentTieringConfigurationOutput> {
     let (bucket, view) = store.bucket(&input.bucket).await?;
     check(&input.id, &input.intelligent_tiering_configuration)?;
     named::put(store, (&bucket, &view), KIND, &input.id, &input.intelligent_tiering_configuration).await?;
-    Ok(S3Response::new(PutBucketIntelligentTieringConfigurationOutput::default()))
-}
-
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketIntelligentTieringConfigurationInput>,
-) -> S3Result<S3Response<DeleteBucketIntelligentTieringConfigurationOutput>> {
-    named::remove(store, &request.input.bucket, KIND, &request.input.id).await?;
-    Ok(S3Response::new(DeleteBucketIntelligentTieringConfigurationOutput::default()))
-}
-
-pub async fn list(
-    store: &Store,
-    request: S3Request<ListBucketIntelligentTieringConfigurationsInput>,
-) -> S3Result<S3Response<ListBucketIntelligentTieringConfigurationsOutput>> {
-    let input = request.input;
-    let page = named::list(store, &input.bucket, KIND, input.continuation_token.as_deref()).await?;
-    Ok(S3Response::new(ListBucketIntelligentTieringConfigurationsOutput {
-        is_truncated: Some(page.next_token.is_some()),
-        intelligent_tiering_configuration_list: Some(page.values).filter(|list: &Vec<_>| !list.is_empty()),
-        continuation_token: input.continuation_token,
-        next_continuation_token: page.next_token,
-    }))
+    Ok(PutBucketIntelligentTieringConfigurationOutput::default())
 }
 
 fn check(id: &str, given: &IntelligentTieringConfiguration) -> Result<(), Fault> {

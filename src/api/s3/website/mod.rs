@@ -39,13 +39,10 @@ pub fn website_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<Website>
     documents::load(view, &document(bucket))
 }
 
-pub async fn get(
-    store: &Store,
-    request: S3Request<GetBucketWebsiteInput>,
-) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
-    let (row, view) = store.bucket(&request.input.bucket).await?;
+pub async fn get(store: &Store, input: GetBucketWebsiteInput) -> S3Result<GetBucketWebsiteOutput> {
+    let (row, view) = store.bucket(&input.bucket).await?;
     let found = website_of(&view, row.bucket.id)?.ok_or(NONE)?;
-    Ok(S3Response::new(wire::to_dto(found)))
+    Ok(wire::to_dto(found))
 }
 
 pub async fn put(
@@ -63,13 +60,10 @@ pub async fn put(
     Ok(S3Response::new(PutBucketWebsiteOutput::default()))
 }
 
-pub async fn delete(
-    store: &Store,
-    request: S3Request<DeleteBucketWebsiteInput>,
-) -> S3Result<S3Response<DeleteBucketWebsiteOutput>> {
-    let (row, _) = store.bucket(&request.input.bucket).await?;
+pub async fn delete(store: &Store, input: DeleteBucketWebsiteInput) -> S3Result<DeleteBucketWebsiteOutput> {
+    let (row, _) = store.bucket(&input.bucket).await?;
     documents::remove(store, document(row.bucket.id)).await?;
-    Ok(S3Response::new(DeleteBucketWebsiteOutput::default()))
+    Ok(DeleteBucketWebsiteOutput::default())
 }
 
 fn document(bucket: BucketId) -> DocumentKey {

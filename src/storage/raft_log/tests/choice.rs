@@ -1,7 +1,7 @@
 //! Tests of the selection of copies at start.
 
 use super::at;
-use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose};
+use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose, current_members};
 use crate::types::{HostId, NodeId, UnixMs};
 use std::collections::BTreeSet;
 
@@ -109,6 +109,24 @@ fn a_member_is_an_old_copy_if_it_lacks_a_set_that_came_into_force() {
     let unmarked = drive(1, Some(begun.clone()), sound(11));
     assert_eq!(choose(&[current(damaged()), unmarked]).map(best_of), Ok(Some(NodeId(1))));
     assert_eq!(choose(&[drive(1, None, CopyFound::Empty), current(sound(10))]), existing(2, vec![]));
+}
+
+/// Only current copies are merged if all are damaged.
+#[test]
+fn an_old_copy_is_not_among_the_current_ones() {
+    let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
+    let before = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true).put_in_force();
+    let begun = MirrorSet { start: 9, ..before.next(members(&[1, 2]), true) };
+    let after = begun.clone().put_in_force();
+    let current = |set: &MirrorSet, other: Option<&MirrorSet>| {
+        let found = [drive(1, other.cloned(), damaged()), drive(2, Some(set.clone()), damaged())];
+        current_members(&found, set)
+    };
+    assert_eq!(current(&after, Some(&before)), members(&[2]));
+    assert_eq!(current(&after, Some(&begun)), members(&[1, 2]));
+    assert_eq!(current(&after, None), members(&[2]));
+    // The power was cut while the set was written: the other member may have been cut off just before.
+    assert_eq!(current(&begun, Some(&before)), members(&[1, 2]));
 }
 
 fn best_of(choice: MirrorChoice) -> Option<NodeId> {

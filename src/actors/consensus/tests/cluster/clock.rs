@@ -1,12 +1,12 @@
-//! Tests of a cluster in which the leader's and other hosts' wall clocks are wrong.
+//! Tests of a cluster in which the leader's and other hosts' wall clocks are wrong, or its machine was suspended.
 
-use super::{Cluster, bucket_of, put_until_done, simulate};
+use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::ambient::{Ambient, Clock};
 use crate::types::{HostId, UnixMs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -14,6 +14,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 struct Skewed {
     right: Arc<dyn Clock>,
     ahead_ms: Arc<AtomicI64>,
+    asleep_ms: Arc<AtomicU64>,
 }
 
 impl Clock for Skewed {
@@ -24,11 +25,17 @@ impl Clock for Skewed {
     fn monotonic(&self) -> Duration {
         self.right.monotonic()
     }
+
+    fn asleep(&self) -> Duration {
+        Duration::from_millis(self.asleep_ms.load(Ordering::Relaxed))
+    }
 }
 
-/// Returns an ambient whose wall clock is ahead by `ahead_ms`, which may change.
-pub(super) fn skewed(right: &Ambient, ahead_ms: &Arc<AtomicI64>) -> Ambient {
-    let clock = Skewed { right: Arc::clone(&right.clock), ahead_ms: Arc::clone(ahead_ms) };
+/// Returns an ambient whose wall clock is ahead by `ahead_ms`, and whose machine was suspended for `asleep_ms`; both
+/// may change.
+pub(super) fn skewed(right: &Ambient, ahead_ms: &Arc<AtomicI64>, asleep_ms: &Arc<AtomicU64>) -> Ambient {
+    let right_clock = Arc::clone(&right.clock);
+    let clock = Skewed { right: right_clock, ahead_ms: Arc::clone(ahead_ms), asleep_ms: Arc::clone(asleep_ms) };
     Ambient { clock: Arc::new(clock), ..right.clone() }
 }
 
@@ -94,4 +101,27 @@ fn a_leaders_wrong_wall_clock_does_not_move_the_confirmed_time() {
             cluster.end().await;
         });
     }
+}
+
+/// Returns whether a host answers a read within this time.
+async fn answers_a_read(cluster: &Cluster, id: HostId, within: Duration) -> bool {
+    timeout(within, cluster.at(id).read()).await.is_ok_and(|view| view.is_ok())
+}
+
+#[test]
+fn a_leader_whose_machine_was_suspended_asks_a_majority_before_it_answers_a_read_c8() {
+    simulate(async {
+        let cluster = Cluster::started(3, 1).await;
+        let bucket = bucket_of(&cluster).await;
+        let leader = cluster.leader().await;
+        put_until_done(&cluster.at(leader), bucket, "key", 1).await;
+        cluster.network.cut_off(&[leader], &cluster.ids());
+        let within = Duration::from_millis(200);
+        assert!(answers_a_read(&cluster, leader, within).await, "the lease is not over");
+        cluster.hosts[&leader].asleep_ms.store(3_600_000, Ordering::Relaxed);
+        assert!(!answers_a_read(&cluster, leader, within).await, "another host may lead by now");
+        cluster.network.heal();
+        assert_eq!(id_at(&cluster.at(leader), bucket, "key").await, Some(1));
+        cluster.end().await;
+    });
 }

@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -59,6 +59,7 @@ struct Host {
     started: bool,
     running: Option<MetaHandle>,
     wall_ahead_ms: Arc<AtomicI64>,
+    asleep_ms: Arc<AtomicU64>,
 }
 
 /// A copy of a host's drives as they were at some moment.
@@ -114,7 +115,15 @@ impl Cluster {
         }
         self.hosts.insert(
             id,
-            Host { disks, home: Arc::default(), forming, started: false, running: None, wall_ahead_ms: Arc::default() },
+            Host {
+                disks,
+                home: Arc::default(),
+                forming,
+                started: false,
+                running: None,
+                wall_ahead_ms: Arc::default(),
+                asleep_ms: Arc::default(),
+            },
         );
     }
 
@@ -154,7 +163,7 @@ impl Cluster {
             address: address(id),
             forming: host.forming.clone(),
             transport: Arc::clone(&way) as _,
-            ambient: clock::skewed(&self.ambient, &host.wall_ahead_ms),
+            ambient: clock::skewed(&self.ambient, &host.wall_ahead_ms, &host.asleep_ms),
             drives: (1..).zip(&host.disks).map(drive).collect(),
             copies_wanted: DRIVES as usize,
             salvages: false,

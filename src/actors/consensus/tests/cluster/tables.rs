@@ -1,15 +1,17 @@
-//! Tests of replicas that have applied the same entries and have different rows, cannot apply an entry, or lack file
-//! descriptors or memory for their tables.
+//! Tests of replicas that have applied the same entries and have different rows, cannot apply an entry, lack file
+//! descriptors or memory for their tables, or need an entry that is damaged on all their drives.
 
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::actors::consensus::shared::locked;
 use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle};
+use crate::storage::disk::read_file;
 use crate::storage::disk::sim::Shortage;
 use crate::storage::kv::Batch;
 use crate::storage::meta::tables::OBJECTS;
 use crate::types::{BucketId, HostId};
 use futures::future::FutureExt;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -184,6 +186,75 @@ fn entries_that_cannot_be_applied_for_want_of_descriptors_are_applied_later() {
         assert_eq!(id_at(&cluster.at(short), bucket, "meanwhile").await, Some(9));
         assert_eq!(cluster.at(short).status().out_of_service, None);
         assert_eq!(cluster.at(short).wait_until_superseded().now_or_never(), None);
+        cluster.end().await;
+    });
+}
+
+/// Flips a bit in every place of a running host's log, on all its drives, that has these bytes.
+fn rot_in_log(cluster: &Cluster, host: HostId, bytes: &[u8]) {
+    let dir = Path::new("/drive/meta/log");
+    for disk in &cluster.hosts[&host].disks {
+        let names = disk.handle().list(dir).expect("listed");
+        let mut found = 0;
+        for path in names.iter().filter(|name| name.ends_with(".seg")).map(|name| dir.join(name)) {
+            let content = read_file(&*disk.handle(), &path).expect("read");
+            for (at, _) in content.windows(bytes.len()).enumerate().filter(|(_, window)| *window == bytes) {
+                disk.corrupt(&path, at as u64, 1).expect("a stored file");
+                found += 1;
+            }
+        }
+        assert!(found > 0, "the log has these bytes");
+    }
+}
+
+/// After a restart no entry of the log is in memory.
+#[test]
+fn a_leader_whose_followers_need_an_entry_that_rotted_on_its_drives_rejoins() {
+    simulate(async {
+        let (mut cluster, bucket, _) = cluster_with_objects(1).await;
+        let behind = cluster.follower().await;
+        cluster.stop(behind).await;
+        let others: Vec<HostId> = cluster.ids().into_iter().filter(|id| *id != behind).collect();
+        put_until_done(&cluster.at(others[0]), bucket, "rotting", 9).await;
+        cluster.until_even().await;
+        for id in &others {
+            cluster.stop(*id).await;
+        }
+        for id in &others {
+            cluster.start(*id).await;
+        }
+        let leader = cluster.leader().await;
+        put_until_done(&cluster.at(leader), bucket, "later", 10).await;
+        cluster.until_even().await;
+        rot_in_log(&cluster, leader, b"rotting");
+        cluster.start(behind).await;
+        let stopped = |cluster: &Cluster| cluster.at(leader).status().out_of_service;
+        cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
+        let why = stopped(&cluster).expect("it was just there");
+        assert!(why.contains("damaged on every copy"), "{why}");
+        assert!(cluster.at(leader).wait_until_superseded().now_or_never().is_some(), "the host has to rejoin");
+        assert_eq!(id_at(&cluster.at(behind), bucket, "rotting").await, Some(9), "from the other host");
+        cluster.end().await;
+    });
+}
+
+#[test]
+fn a_member_whose_tables_and_an_entry_on_all_its_drives_are_lost_rejoins() {
+    simulate(async {
+        let (mut cluster, bucket, _) = cluster_with_objects(1).await;
+        let ill = cluster.follower().await;
+        cluster.stop(ill).await;
+        cluster.start(ill).await;
+        cluster.until_even().await;
+        rot_in_log(&cluster, ill, b"key-2");
+        cluster.hosts[&ill].home.break_all();
+        let leader = cluster.leader().await;
+        put_until_done(&cluster.at(leader), bucket, "later", 9).await;
+        let rejoins = |cluster: &Cluster| cluster.at(ill).wait_until_superseded().now_or_never();
+        cluster.until("it has to rejoin", |cluster| rejoins(cluster).is_some()).await;
+        let why = rejoins(&cluster).expect("it was just there");
+        assert!(why.contains("damaged on every copy"), "{why}");
+        assert_eq!(id_at(&cluster.at(leader), bucket, "key-2").await, Some(2));
         cluster.end().await;
     });
 }

@@ -4,9 +4,10 @@
 //!
 //! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends no messages. It works on the host
 //! that leads and rests on the others. When a report is complete, its start time is recorded in the metadata. An
-//! interrupted report is started again by the next leader, under other names. A report is no snapshot: each page has
-//! the bucket's state at the time when the page is listed. The pauses between pages are longer while users' requests
-//! are under way. Inventories that are not due take no pause each.
+//! interrupted report is started again by the next leader, under other names; after a failure of the metadata that
+//! passes, the same leader goes on where it was. A report is no snapshot: each page has the bucket's state at the time
+//! when the page is listed. The pauses between pages are longer while users' requests are under way. Inventories that
+//! are not due take no pause each.
 
 use super::InventoryRules;
 use super::begun::{self, Begun};
@@ -116,6 +117,8 @@ struct Failed {
 /// The state of a round over all buckets.
 #[derive(Debug, Default)]
 struct Round {
+    /// The term in which this host leads. Between two terms another host may have written reports.
+    term: u64,
     /// The name of the last bucket that was read; buckets are read in order of name.
     passed: Option<String>,
     /// True if no bucket follows `passed`.
@@ -141,6 +144,8 @@ struct Source {
     there: BTreeSet<String>,
     /// The report that is being written.
     under_way: Option<UnderWay>,
+    /// The outcome of the change of the start times that is not saved yet.
+    unsaved: Option<Reported>,
 }
 
 /// A report under way, and the position in the listing from which it goes on.
@@ -177,22 +182,27 @@ impl Reporting {
         Self { context, options, round: None, failed: BTreeMap::new(), last_failure: LastFailure::default() }
     }
 
-    /// Processes one page: of a bucket's versions, of its configurations, or of the list of buckets.
+    /// Processes one page: of a bucket's versions, of its configurations, or of the list of buckets. After an error,
+    /// the next call tries the same again.
     pub async fn advance(&mut self) -> Result<Reported, InventoryError> {
-        if !self.context.metadata.is_leader() {
+        let Some(term) = self.context.metadata.lead() else {
             self.round = None;
             return Ok(Reported::Elsewhere);
-        }
-        let mut round = self.round.take().unwrap_or_default();
-        let reported = self.go_on(&mut round).await?;
-        if reported != Reported::End {
+        };
+        let current = self.round.take().filter(|round| round.term == term);
+        let mut round = current.unwrap_or_else(|| Round { term, ..Round::default() });
+        let reported = self.go_on(&mut round).await;
+        if !matches!(reported, Ok(Reported::End)) {
             self.round = Some(round);
         }
-        Ok(reported)
+        reported
     }
 
     async fn go_on(&mut self, round: &mut Round) -> Result<Reported, InventoryError> {
         let Some(source) = &mut round.source else { return self.next_bucket(round).await };
+        if let Some(reported) = source.unsaved {
+            return self.save(source, reported).await;
+        }
         if let Some(report) = source.under_way.take() {
             let (id, digest) = (report.rules.id.clone(), report.digest);
             return match self.write_page(source, report).await {
@@ -213,12 +223,11 @@ impl Reporting {
             (source.page, source.more) = (page.into(), more);
             return Ok(Reported::Page);
         }
-        let is_changed = source.begun.keep(&source.there);
-        if is_changed {
-            self.save(source).await?;
+        if source.begun.keep(&source.there) {
+            return self.save(source, Reported::Page).await;
         }
         round.source = None;
-        Ok(if is_changed { Reported::Page } else { Reported::Passed(LookedAt::ONE) })
+        Ok(Reported::Passed(LookedAt::ONE))
     }
 
     /// Goes on to the next bucket that has inventories. After the last one, removes the start times of buckets that
@@ -232,7 +241,7 @@ impl Reporting {
             let is_found = round.source.is_some();
             return Ok(if is_found { Reported::Passed(LookedAt { rows, bytes: 0 }) } else { Reported::Page });
         }
-        let after = round.swept.take();
+        let after = round.swept.clone();
         let (stale, next) = self.look_up(move |view| stale_after(view, after.as_deref())).await?;
         if !stale.is_empty() {
             // A refusal is ignored: then another leader has written one of them, and the next round looks again.
@@ -298,14 +307,18 @@ impl Reporting {
     async fn write_page(&mut self, source: &mut Source, mut report: UnderWay) -> Result<Reported, InventoryError> {
         let (bucket, rules) = (source.bucket, report.rules.clone());
         let (after, after_version, limit) = (report.after.clone(), report.after_version, self.options.page);
-        let page = match self.look_up(move |view| look(view, bucket, &rules, after, after_version, limit)).await? {
-            Ok(page) => page,
+        let page = match self.look_up(move |view| look(view, bucket, &rules, after, after_version, limit)).await {
+            Ok(Ok(page)) => page,
             // The report is given up.
-            Err(Unlisted::Changed) => return Ok(Reported::Passed(LookedAt::ONE)),
-            Err(Unlisted::NoDestination) => {
+            Ok(Err(Unlisted::Changed)) => return Ok(Reported::Passed(LookedAt::ONE)),
+            Ok(Err(Unlisted::NoDestination)) => {
                 let why = format!("the bucket's owner has no bucket {}", report.rules.destination.bucket);
                 self.note_failed(source, report.rules.id, report.digest, &ReportError { why });
                 return Ok(Reported::Passed(LookedAt::ONE));
+            }
+            Err(error) => {
+                source.under_way = Some(report);
+                return Err(error.into());
             }
         };
         for (key, listed) in &page.rows {
@@ -323,8 +336,7 @@ impl Reporting {
             self.put(&file).await?;
         }
         source.begun.note(report.rules.id, report.begun);
-        self.save(source).await?;
-        Ok(Reported::Whole)
+        self.save(source, Reported::Whole).await
     }
 
     async fn put(&self, file: &Report) -> Result<(), InventoryError> {
@@ -336,10 +348,13 @@ impl Reporting {
         format!("{:032x}", self.context.ambient.random_u128())
     }
 
-    async fn save(&self, source: &Source) -> Result<(), UpkeepError> {
+    /// Saves the start times, which were changed with this outcome. If that fails, the next step only saves them.
+    async fn save(&self, source: &mut Source, reported: Reported) -> Result<Reported, InventoryError> {
+        source.unsaved = Some(reported);
         let write = source.begun.write(source.bucket).expect("numbers and text are JSON");
-        self.context.metadata.propose(Change::WriteDocuments(vec![write])).await?;
-        Ok(())
+        self.context.metadata.propose(Change::WriteDocuments(vec![write])).await.map_err(UpkeepError::from)?;
+        source.unsaved = None;
+        Ok(reported)
     }
 
     async fn look_up<T: Send + 'static>(
@@ -405,6 +420,7 @@ fn next_source(view: &MetaView, after: Option<&str>) -> KvResult<NextSource> {
             more: more_of_it,
             there: BTreeSet::new(),
             under_way: None,
+            unsaved: None,
         };
         return Ok(NextSource { source: Some(source), passed, more: true, looked_at });
     }

@@ -1,6 +1,7 @@
 //! Tests of `Reporting` over a metadata state machine in memory.
 
 use super::{Begun, InventoryContext, InventoryOptions, Reported, Reporting};
+use crate::actors::consensus::MetaError;
 use crate::actors::documents;
 use crate::actors::drives::test_host::{Seeded, SetClock, TableMetadata, set_clock};
 use crate::actors::drives::{Inline, UserLoad};
@@ -10,9 +11,10 @@ use crate::actors::request::Metadata;
 use crate::actors::upkeep::Chore;
 use crate::ambient::Ambient;
 use crate::limits::DOCUMENTS_PAGE_BYTES;
-use crate::storage::meta::command::{Change, CreateBucket, Reply};
+use crate::storage::meta::command::{Change, CreateBucket, LogTime, Reply};
 use crate::storage::meta::record::{BucketDocument, DocumentKey, DocumentWrite, Expect};
 use crate::storage::meta::samples;
+use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, UnixMs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,6 +36,39 @@ impl ReportStore for Kept {
         }
         self.0.lock().expect("no panic while it is held").push(report.clone());
         Ok(())
+    }
+}
+
+/// Metadata of which every second read and the first change fail, each beginning with the first.
+#[derive(Debug)]
+struct Failing {
+    metadata: Arc<TableMetadata>,
+    reads: AtomicUsize,
+    changes: AtomicUsize,
+}
+
+fn no_leader() -> MetaError {
+    MetaError::Unavailable { why: "no leader".to_owned() }
+}
+
+#[async_trait::async_trait]
+impl Metadata for Failing {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        if self.changes.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Err(no_leader());
+        }
+        self.metadata.propose(change).await
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        if self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Err(no_leader());
+        }
+        self.metadata.read().await
+    }
+
+    fn time(&self) -> LogTime {
+        self.metadata.time()
     }
 }
 
@@ -100,8 +135,12 @@ impl Store {
     }
 
     fn reporting(&self) -> Reporting {
+        self.reporting_over(Arc::clone(&self.metadata) as _)
+    }
+
+    fn reporting_over(&self, metadata: Arc<dyn Metadata>) -> Reporting {
         let context = InventoryContext {
-            metadata: Arc::clone(&self.metadata) as _,
+            metadata,
             threads: Arc::new(Inline),
             ambient: Ambient { clock: Arc::clone(&self.clock) as _, entropy: Arc::new(Seeded::new(1)) },
             load: UserLoad::default(),
@@ -211,6 +250,31 @@ async fn an_inventory_that_cannot_be_written_is_begun_again_in_an_hour_or_when_i
     assert_eq!((store.round_of(&mut reporting).await, attempts()), (0, 2));
     store.inventory("a", "there", None).await;
     assert_eq!(store.round_of(&mut reporting).await, 1);
+}
+
+#[actix::test]
+async fn an_inventory_goes_on_after_failures_of_the_metadata_and_is_written_once() {
+    let store = Store::new(&["a", "b", "c", "d", "e"]).await;
+    store.inventory("daily", "there", None).await;
+    let metadata = Arc::clone(&store.metadata);
+    let failing = Failing { metadata, reads: AtomicUsize::default(), changes: AtomicUsize::default() };
+    let mut reporting = store.reporting_over(Arc::new(failing));
+    let (mut whole, mut failures) = (0, 0);
+    for _ in 0..STEPS_MAX {
+        match reporting.advance().await {
+            Ok(Reported::End) => break,
+            Ok(Reported::Whole) => whole += 1,
+            Ok(Reported::Page | Reported::Passed(_)) => {}
+            Ok(Reported::Elsewhere) => panic!("it leads"),
+            Err(_) => failures += 1,
+        }
+    }
+    assert_eq!(whole, 1);
+    assert!(failures > 4, "{failures}: on the way to the bucket, at its pages, and at the end");
+    let (lines, keys) = store.written();
+    assert_eq!(lines, ["a", "b", "c", "d", "e"].map(|key| format!("\"bucket\",\"{key}\",\"0\"\n")).concat());
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!(store.recorded(store.bucket, &["daily"]).await, Some(1));
 }
 
 #[actix::test]

@@ -13,7 +13,7 @@ use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::api::s3::checksums::{DEFAULT, add_headers};
 use crate::api::s3::encryption::{RequestedEncryption, requested_encryption, shown};
-use crate::api::s3::event_drafts::EventDrafts;
+use crate::api::s3::event_drafts::pending_event;
 use crate::api::s3::lifecycle::Expirations;
 use crate::api::s3::object_headers::{etag_header, object_checksum};
 use crate::api::s3::preconditions::{only_one, write_conditions};
@@ -65,7 +65,7 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     let standing = unsealed(store, sealed_object, standing, sealing.as_ref(), customer.as_ref())?;
     let mut upload = upload(store, &headers, input.body, Some(algorithm_of(&standing)))?;
     upload.checks.kept.hides_tag = sealing.as_ref().is_some_and(Sealing::hides_tag);
-    let event = EventDrafts::of(store, &view, &bucket)?.draft(EventName::ObjectCreatedPut, &input.key);
+    let event = pending_event(store, &bucket, EventName::ObjectCreatedPut);
     let expirations = Expirations::of(&store.memos, &view, &bucket)?;
     // The client may send the body slowly, and a view keeps the tables from being compacted.
     drop(view);

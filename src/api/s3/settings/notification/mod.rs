@@ -10,33 +10,32 @@ use crate::api::s3::documents::bucket_document;
 use crate::api::s3::event_drafts::rules_of;
 use crate::api::s3::{Store, documents};
 use futures::future::join_all;
+use s3s::S3Result;
 use s3s::dto::{
     Event, EventBridgeConfiguration, FilterRule, FilterRuleName, GetBucketNotificationConfigurationInput,
     GetBucketNotificationConfigurationOutput, LambdaFunctionConfiguration, NotificationConfiguration,
     NotificationConfigurationFilter, PutBucketNotificationConfigurationInput, PutBucketNotificationConfigurationOutput,
     QueueConfiguration, S3KeyFilter, TopicConfiguration,
 };
-use s3s::{S3Request, S3Response, S3Result};
 
 /// S3's limit on the characters of a configuration's id.
 const ID_CHARS_MAX: usize = 255;
 
 pub async fn get(
     store: &Store,
-    request: S3Request<GetBucketNotificationConfigurationInput>,
-) -> S3Result<S3Response<GetBucketNotificationConfigurationOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
-    Ok(S3Response::new(to_dto(rules_of(&view, &bucket)?)))
+    input: GetBucketNotificationConfigurationInput,
+) -> S3Result<GetBucketNotificationConfigurationOutput> {
+    let (bucket, view) = store.bucket(&input.bucket).await?;
+    Ok(to_dto(rules_of(&view, &bucket)?))
 }
 
 /// PutBucketNotificationConfiguration. An empty configuration ends notifications. The targets are sent a test message
 /// first, unless the request skips that.
 pub async fn put(
     store: &Store,
-    request: S3Request<PutBucketNotificationConfigurationInput>,
-) -> S3Result<S3Response<PutBucketNotificationConfigurationOutput>> {
+    input: PutBucketNotificationConfigurationInput,
+) -> S3Result<PutBucketNotificationConfigurationOutput> {
     let origin = store.call.origin.clone();
-    let input = request.input;
     let (bucket, _) = store.bucket(&input.bucket).await?;
     let fresh_id = || format!("{:032x}", store.ambient.random_u128());
     let rules = from_dto(input.notification_configuration, fresh_id)?;
@@ -53,7 +52,7 @@ pub async fn put(
     } else {
         documents::save(store, key, &rules).await?;
     }
-    Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
+    Ok(PutBucketNotificationConfigurationOutput::default())
 }
 
 /// Checks that every webhook exists and accepts a test message. EventBridge is sent none.

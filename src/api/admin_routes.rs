@@ -1,4 +1,8 @@
-//! The table of the admin API's routes: names of operations, methods and paths.
+//! The table of the admin API's routes: names of operations, methods and paths. The names are also
+//! operations of the audit log and actions of policies.
+
+/// The name in the audit log of a request that matches no route.
+pub const UNKNOWN: &str = "Unknown";
 
 /// Defines the routes. Each line has a route's name, method and path; `{bucket}` in a path stands for a bucket's name.
 macro_rules! routes {
