@@ -128,8 +128,8 @@ impl Leftovers {
 pub(super) struct Sweep {
     nodes: Vec<NodeId>,
     after: Option<ShardId>,
-    /// True if a node was passed over.
-    is_partial: bool,
+    /// The nodes that were passed over, as they serve reads and take no drops.
+    passed_over: Vec<NodeId>,
 }
 
 /// The outcome of a step of a sweep.
@@ -139,7 +139,7 @@ pub(super) enum Swept {
     Page(usize),
     /// The sweep has ended, or the layout is no longer that of the planner.
     End,
-    /// Strays are kept, since copies are kept since a recovery or a node takes no drops: a later sweep begins anew.
+    /// Strays are kept, since copies are kept since a recovery: a later sweep begins anew.
     Kept,
 }
 
@@ -153,7 +153,12 @@ enum Astray {
 
 impl Sweep {
     pub(super) fn of(nodes: Vec<NodeId>) -> Self {
-        Self { nodes, after: None, is_partial: false }
+        Self { nodes, after: None, passed_over: Vec::new() }
+    }
+
+    /// Returns the nodes to be swept later.
+    pub(super) fn passed_over(self) -> Vec<NodeId> {
+        self.passed_over
     }
 
     /// Processes one page. Call it while no copy is in progress. A move whose outcome is unknown may still be decided,
@@ -163,11 +168,9 @@ impl Sweep {
         context: &ClusterContext,
         planner: &mut Planner,
     ) -> Result<Swept, UpkeepError> {
-        let Some(&node) = self.nodes.last() else {
-            return Ok(if self.is_partial { Swept::Kept } else { Swept::End });
-        };
+        let Some(&node) = self.nodes.last() else { return Ok(Swept::End) };
         if !context.health.current().accepts_upkeep(node) {
-            self.is_partial |= context.health.current().in_service(node);
+            self.passed_over.extend(Some(node).filter(|node| context.health.current().in_service(*node)));
             self.nodes.pop();
             self.after = None;
             return Ok(Swept::Page(0));

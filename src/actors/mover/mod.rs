@@ -120,6 +120,8 @@ pub struct Moving {
     sweep: Option<Sweep>,
     /// The epoch of the layout for which a sweep last began. `None` makes a sweep due after the next pass.
     swept: Option<Epoch>,
+    /// The nodes that this sweep passed over.
+    unswept: Vec<NodeId>,
     down: pass::DownTimes,
     last_failure: LastFailure,
 }
@@ -147,6 +149,7 @@ impl Moving {
             copies_first: false,
             sweep: None,
             swept: None,
+            unswept: Vec::new(),
             down: pass::DownTimes::default(),
             context,
         };
@@ -343,17 +346,17 @@ impl Moving {
 
     async fn sweep(&mut self) -> Result<Moved, UpkeepError> {
         let Some(sweep) = &mut self.sweep else { return Ok(Moved::Nothing) };
-        match sweep.advance(&self.context, &mut self.planner).await {
-            Ok(Swept::Page(shards)) => Ok(Moved::Dropped { shards }),
-            ended => {
-                self.sweep = None;
-                if !matches!(ended, Ok(Swept::End)) {
-                    // Begins anew after the next pass.
-                    self.swept = None;
-                }
-                ended.map(|_| Moved::Nothing)
-            }
+        let step = sweep.advance(&self.context, &mut self.planner).await;
+        if let Ok(Swept::Page(shards)) = step {
+            return Ok(Moved::Dropped { shards });
         }
+        let passed_over = self.sweep.take().map(Sweep::passed_over);
+        match step {
+            Ok(Swept::End) => self.unswept.extend(passed_over.unwrap_or_default()),
+            // Begins anew after the next pass.
+            _ => self.swept = None,
+        }
+        step.map(|_| Moved::Nothing)
     }
 }
 

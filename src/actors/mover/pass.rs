@@ -14,6 +14,7 @@ use crate::storage::meta::view::MetaView;
 use crate::storage::stripe::BlobLayout;
 use crate::types::{Incarnation, NodeId, ShardId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::take;
 use std::time::Duration;
 
 /// The greatest time between two looks at a node that counts as time in which it was down.
@@ -207,6 +208,14 @@ impl Moving {
         lost.then_some(true)
     }
 
+    /// Takes those of the nodes that the last sweep passed over which take drops again.
+    fn take_swept_again(&mut self) -> Vec<NodeId> {
+        let health = self.context.health.current();
+        let (again, not_yet) = take(&mut self.unswept).into_iter().partition(|node| health.accepts_upkeep(*node));
+        self.unswept = not_yet;
+        again
+    }
+
     fn end_pass(&mut self) {
         let Some(pass) = self.pass.take() else { return };
         let now = self.now();
@@ -216,10 +225,11 @@ impl Moving {
         let soon = self.options.recheck.max(16 * pass.counted_in);
         self.next_pass = now + if pass.found > 0 || drains { soon } else { self.options.pass_every };
         let epoch = self.planner.epoch();
-        if self.swept != Some(epoch) {
-            self.swept = Some(epoch);
-            self.sweep = Some(Sweep::of(self.own_nodes()));
+        let nodes = if self.swept == Some(epoch) { self.take_swept_again() } else { self.own_nodes() };
+        if self.swept.replace(epoch) != Some(epoch) {
+            self.unswept.clear();
         }
+        self.sweep = Some(nodes).filter(|nodes| !nodes.is_empty()).map(Sweep::of);
         if pass.found > 0 {
             tracing::info!(
                 epoch = epoch.0,

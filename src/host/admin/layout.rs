@@ -27,7 +27,9 @@ impl HostAdmin {
     pub(super) async fn change_the_layout(&self, asked: ChangeLayout) -> Result<LayoutChanged, AdminError> {
         let (known, held) = self.look_up(|view| Ok((known(view)?, view.held()?))).await?;
         let names = self.names(&known);
-        let (meant, changes) = changes(&asked, &known, &names, &held, |node| self.context.serves(node))?;
+        let health = self.context.health.current();
+        let is_of_use = |node| self.context.serves(node) && health.unwritable(node).is_none();
+        let (meant, changes) = changes(&asked, &known, &names, &held, is_of_use)?;
         let removed = meant.host.filter(|_| matches!(asked, ChangeLayout::Remove { .. }));
         if let Some(host) = removed {
             self.status.ask_all().await;
@@ -83,7 +85,7 @@ fn changes(
     known: &Registered,
     names: &BTreeMap<HostId, String>,
     held: &HeldRecord,
-    serves: impl Fn(NodeId) -> bool,
+    is_of_use: impl Fn(NodeId) -> bool,
 ) -> Result<(SelectedNodes, Vec<Change>), AdminError> {
     let set = |meant: &SelectedNodes, weight, state| {
         let change = |&node: &NodeId| Change::SetNode { node, weight, state };
@@ -116,7 +118,7 @@ fn changes(
         ChangeLayout::Remove { of, lost } => {
             let meant = meant(known, names, of)?;
             for node in &meant.nodes {
-                may_go(*node, *lost, known, held, &serves)?;
+                may_go(*node, *lost, known, held, &is_of_use)?;
             }
             let nodes = meant.nodes.iter().map(|&node| Change::RemoveNode { node, lost: *lost });
             let host = meant.host.into_iter().map(|host| Change::RemoveHost { host });
@@ -161,7 +163,7 @@ fn may_go(
     lost: bool,
     known: &Registered,
     held: &HeldRecord,
-    serves: impl Fn(NodeId) -> bool,
+    is_of_use: impl Fn(NodeId) -> bool,
 ) -> Result<(), AdminError> {
     let held = held.nodes.get(&node).copied().unwrap_or_default();
     if !is_draining(known, node) {
@@ -170,13 +172,13 @@ fn may_go(
     if held.placed > 0 {
         return Err(refused(format!("drive {node} still holds {} shards", held.placed)));
     }
-    if lost && serves(node) {
-        return Err(refused(format!("drive {node} is in service, so it is not lost")));
+    if lost && is_of_use(node) {
+        return Err(refused(format!("drive {node} is in service and can be written, so it is not lost")));
     }
     let dropped = held.garbage + held.leftovers;
     if !lost && dropped > 0 {
         return Err(refused(format!(
-            "drive {node} still has {dropped} shards to drop, of what was deleted or moved off: wait some minutes (after sherd recover, until sherd admin metadata drop-unknown), or say `--lost` if the drive is gone"
+            "drive {node} still has {dropped} shards to drop, of what was deleted or moved off: wait some minutes (after sherd recover, until sherd admin metadata drop-unknown), or say `--lost` if the drive is gone or cannot be written"
         )));
     }
     Ok(())

@@ -40,6 +40,13 @@ pub struct Members {
     pub nodes: BTreeMap<u64, String>,
 }
 
+impl Members {
+    /// Returns whether a host other than this one votes. Only such a host has all that this one acknowledged.
+    pub fn has_other_voter(&self, host: u64) -> bool {
+        self.configs.iter().flatten().any(|voter| *voter != host)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     Blank,

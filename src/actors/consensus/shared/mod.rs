@@ -285,7 +285,7 @@ pub struct Shared {
     /// The reason for which this host has to rejoin as another member: it lost entries, a vote or its tables, or its
     /// tables are wrong, while the other hosts have all that it had.
     pub superseded: watch::Sender<Option<String>>,
-    /// True if the group has other members than this host, by what the tables have applied.
+    /// True if other hosts vote, by what the tables have applied.
     pub has_others: AtomicBool,
     /// The reason for which there are no tables at present.
     pub trouble: Mutex<Option<String>>,
@@ -388,9 +388,9 @@ impl Shared {
         }
     }
 
-    /// Notes whether the group has other members, after entries were applied.
+    /// Notes whether other hosts vote, after entries were applied.
     pub fn note_group(&self, applied: &AppliedAt) {
-        self.has_others.store(applied.members.nodes.len() > 1, Ordering::Relaxed);
+        self.has_others.store(applied.members.has_other_voter(self.host), Ordering::Relaxed);
     }
 
     pub fn fault(&self) -> Option<String> {

@@ -215,7 +215,7 @@ impl StateMachine {
     }
 
     fn has_others(&self) -> bool {
-        self.applied.members.nodes.len() > 1
+        self.applied.members.has_other_voter(self.shared.host)
     }
 
     /// Installs the current snapshot at the start, if it covers more entries than the tables have applied. A damaged

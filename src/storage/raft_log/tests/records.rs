@@ -185,3 +185,16 @@ fn encodings_of_the_raft_log_keep_the_bytes_of_version_1() {
 fn applied_at_four(members: Members) -> AppliedAt {
     AppliedAt { at: Some(at(2, 4)), members, members_at: Some(at(1, 1)), chain: Chain(7) }
 }
+
+#[test]
+fn a_learner_is_no_other_voter() {
+    let nodes = BTreeMap::from([(7, "h:1".to_owned()), (8, "i:1".to_owned())]);
+    let of = |configs: &[&[u64]]| {
+        let configs = configs.iter().map(|voters| voters.iter().copied().collect()).collect();
+        Members { configs, nodes: nodes.clone() }
+    };
+    assert!(!of(&[&[7]]).has_other_voter(7), "host 8 only learns");
+    assert!(of(&[&[7]]).has_other_voter(8));
+    assert!(of(&[&[7], &[7, 8]]).has_other_voter(7));
+    assert!(!of(&[]).has_other_voter(7));
+}
